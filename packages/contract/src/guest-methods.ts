@@ -1,0 +1,50 @@
+/** Scopes of worker calls: what a credential must carry to use a method. */
+export const SCOPES = [
+  "worker:exec",
+  "worker:files",
+  "worker:logs",
+  "worker:spawn",
+  "worker:destroy",
+  "worker:status",
+  "worker:admin",
+] as const;
+export type Scope = (typeof SCOPES)[number];
+
+/** Methods of the guest agent (docs/protocol.md) and the scope each needs. */
+export const GUEST_METHODS = {
+  SpawnSession: "worker:exec",
+  ExecCommand: "worker:exec",
+  StreamOutput: "worker:exec",
+  KillSession: "worker:exec",
+  WriteInput: "worker:exec",
+  CloseInput: "worker:exec",
+  ResizeTerminal: "worker:exec",
+  ListSessions: "worker:exec",
+  ReadFile: "worker:files",
+  WriteFile: "worker:files",
+  Stat: "worker:files",
+  ListDir: "worker:files",
+  Glob: "worker:files",
+  MakeDir: "worker:files",
+  Move: "worker:files",
+  Remove: "worker:files",
+  Chmod: "worker:files",
+  Chown: "worker:files",
+  Dial: "worker:exec",
+  Stats: "worker:status",
+  Shutdown: "worker:destroy",
+} as const satisfies Record<string, Scope>;
+export type GuestMethod = keyof typeof GUEST_METHODS;
+
+/** Methods of a worker, and the scope each needs. */
+export const WORKER_METHODS = {
+  "worker.spawn": "worker:spawn",
+  "worker.destroy": "worker:destroy",
+  "worker.status": "worker:status",
+  "worker.inventory": "worker:status",
+  "worker.describe": "worker:status",
+  "worker.logs": "worker:logs",
+  "worker.images": "worker:admin",
+  "worker.guest": "worker:exec",
+} as const satisfies Record<string, Scope>;
+export type WorkerMethod = keyof typeof WORKER_METHODS;

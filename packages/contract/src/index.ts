@@ -1,0 +1,24 @@
+// Identity and time
+export * from "./clock.ts";
+export * from "./random.ts";
+export * from "./id.ts";
+export * from "./duration.ts";
+export * from "./version.ts";
+// Errors
+export * from "./error-table.ts";
+export * from "./error.ts";
+// Resources
+export * from "./field.ts";
+export * from "./sandbox-state.ts";
+export * from "./sandbox.ts";
+export * from "./exec.ts";
+export * from "./file.ts";
+export * from "./image.ts";
+export * from "./capability.ts";
+export * from "./event.ts";
+// Between the floors
+export * from "./channel.ts";
+export * from "./sandbox-host.ts";
+export * from "./guest-methods.ts";
+// Configuration
+export * from "./config.ts";

@@ -1,0 +1,82 @@
+import type { ProviderReport } from "./capability.ts";
+import type { ChannelOpener } from "./channel.ts";
+import type { Image } from "./image.ts";
+
+/** Which sandbox, and by which right: the epoch of the lease. */
+export interface SandboxRef {
+  readonly sandboxId: string;
+  readonly epoch: number;
+}
+
+/** What a worker needs to run a sandbox. */
+export interface StartSandbox extends SandboxRef {
+  readonly provider: string;
+  /** Runtime of the provider; absent: the best that works. */
+  readonly runtime?: string;
+  readonly image: string;
+  readonly resources: Resources;
+  readonly env: Readonly<Record<string, string>>;
+  readonly user?: string;
+  readonly workdir?: string;
+  readonly network: "none";
+}
+
+/** Limits to enforce; absent means no limit of its own. */
+export interface Resources {
+  readonly memoryMb?: number;
+  readonly vcpus?: number;
+  readonly pids?: number;
+  readonly diskMb?: number;
+}
+
+/** What a worker says of one of its sandboxes. */
+export interface HostSandbox extends SandboxRef {
+  readonly state: "running" | "paused" | "unhealthy" | "stopped";
+  readonly provider: string;
+  readonly runtime: string | null;
+  readonly image: string;
+  readonly imageDigest: string | null;
+  /** Why it stopped or is unhealthy. */
+  readonly reason?: string;
+}
+
+/** What a worker says of itself. */
+export interface WorkerDescription {
+  readonly workerId: string;
+  readonly version: string;
+  readonly previewDomain: string | null;
+  readonly providers: readonly ProviderReport[];
+}
+
+/** Images of a worker. */
+export interface ImageHost {
+  list(signal?: AbortSignal): Promise<readonly Image[]>;
+  /** Fetches an OCI reference; a no-op when it is here, unless forced. Idempotent. */
+  pull(reference: string, options: { readonly force?: true; readonly signal?: AbortSignal }): Promise<Image>;
+  /** Stores a root file system from a tar stream (plain, gzip or zstd) under a name. */
+  importArchive(name: string, archive: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<Image>;
+  /** Removes an image by name; `image_in_use` while sandboxes use it. */
+  remove(name: string, signal?: AbortSignal): Promise<void>;
+}
+
+/**
+ * A worker as the orchestrator sees it; the one in this process and a far one look alike.
+ * Every verb is idempotent by sandbox id and epoch: a lower epoch than one seen before is refused with `lease_lost`.
+ */
+export interface SandboxHost {
+  readonly workerId: string;
+  describe(signal?: AbortSignal): Promise<WorkerDescription>;
+  /** Starts the box and waits for its agent. Starting the same id and epoch again returns the running one. */
+  start(spec: StartSandbox, signal?: AbortSignal): Promise<HostSandbox>;
+  /** Ends the box of this epoch or a lower one and removes all it left. Unknown ids succeed. */
+  destroy(ref: SandboxRef, signal?: AbortSignal): Promise<void>;
+  /** What is known of one sandbox; undefined when it is not here. */
+  inspect(sandboxId: string, signal?: AbortSignal): Promise<HostSandbox | undefined>;
+  /** Every box on the machine that is ours, known before or not. */
+  inventory(signal?: AbortSignal): Promise<readonly HostSandbox[]>;
+  /** A way to the guest agent. Fails on use with `sandbox_not_found`, `lease_lost` or `agent_unreachable`. */
+  guest(ref: SandboxRef): ChannelOpener;
+  /** The last lines the box wrote to its console. */
+  logs(ref: SandboxRef, lines: number, signal?: AbortSignal): Promise<readonly string[]>;
+  readonly images: ImageHost;
+}

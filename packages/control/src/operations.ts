@@ -1,0 +1,62 @@
+import type { CreateSandbox, Event, ListSandboxesQuery, Sandbox, SandboxPage } from "@caisson/contract";
+import type { Guest } from "@caisson/guest";
+
+/** What is done in a sandbox; names events, metrics and log lines of every operation alike. */
+export type OperationName =
+  | "exec"
+  | "process.list"
+  | "process.get"
+  | "process.output"
+  | "process.signal"
+  | "process.input"
+  | "file.read"
+  | "file.write"
+  | "file.list"
+  | "file.stat"
+  | "file.glob"
+  | "file.delete"
+  | "file.move"
+  | "file.chmod"
+  | "file.chown"
+  | "file.mkdir"
+  | "stats";
+
+/** Options of every call. */
+export interface OperationOptions {
+  readonly signal?: AbortSignal;
+  /** Id of the request that caused it, for logs. */
+  readonly requestId?: string;
+}
+
+/** The one door to sandboxes: routes, and later other front ends, use this and nothing below it. */
+export interface Operations {
+  /** Creates a sandbox and waits until it runs. The same idempotency key and request returns the same sandbox. */
+  create(request: CreateSandbox, options?: OperationOptions & { readonly idempotencyKey?: string }): Promise<Sandbox>;
+  /** `sandbox_not_found` when there never was one; ended ones are still shown. */
+  get(id: string, options?: OperationOptions): Promise<Sandbox>;
+  /** Newest first. */
+  list(query: ListSandboxesQuery, options?: OperationOptions): Promise<SandboxPage>;
+  /** Sets the time to live from now; bounded by `defaults.max_ttl`. */
+  extend(id: string, ttlMs: number, options?: OperationOptions): Promise<Sandbox>;
+  /**
+   * Ends a sandbox, from any state. The state is `destroyed` when this resolves, and what it left on its worker is gone, or,
+   * when the worker cannot be reached, will be removed by reconciliation. Repeating it is fine.
+   */
+  destroy(id: string, options?: OperationOptions): Promise<Sandbox>;
+  /**
+   * Runs `use` with the guest of a sandbox that is routed: the one place where state is checked (404, 409, 410, 503), where
+   * durations are measured and where operations are logged. `detail` goes to the log. A stream counts until `use` settles.
+   */
+  withGuest<T>(
+    id: string,
+    operation: OperationName,
+    use: (guest: Guest, sandbox: Sandbox) => Promise<T>,
+    options?: OperationOptions & { readonly detail?: string },
+  ): Promise<T>;
+  /** The last lines of the sandbox's console. */
+  logs(id: string, lines: number, options?: OperationOptions): Promise<readonly string[]>;
+  /** Events after a sequence number, oldest first, at most `limit`. */
+  events(after: number, limit: number, options?: OperationOptions): Promise<readonly Event[]>;
+  /** Whether the database answers and the worker is there: for `/ready`. */
+  health(): Promise<{ readonly store: boolean; readonly workers: number }>;
+}

@@ -1,0 +1,189 @@
+import type { Duplex } from "node:stream";
+
+/** A process to start. Exactly one of `argv` and `command`. Field by field in docs/protocol.md. */
+export interface ProcessSpec {
+  readonly argv?: readonly string[];
+  /** One line for `/bin/sh -c`. */
+  readonly command?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly user?: string;
+  readonly pty?: { readonly cols: number; readonly rows: number };
+  /** False: standard input is `/dev/null`. */
+  readonly stdin?: boolean;
+  /** The agent kills the whole tree after it. */
+  readonly timeoutMs?: number;
+  /** Bytes kept per stream. */
+  readonly outputLimit?: number;
+  readonly onFull?: "block" | "drop";
+  readonly tag?: string;
+}
+
+/** Byte offsets of one output stream: the first still kept, and how many were written. */
+export interface OutputRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** How a process ended. */
+export interface Exit {
+  /** Null when a signal ended it. */
+  readonly code: number | null;
+  /** Name without SIG, null when it ended by itself. */
+  readonly signal: string | null;
+  readonly timedOut: boolean;
+  readonly durationMs: number;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  readonly stdoutBytes: number;
+  readonly stderrBytes: number;
+}
+
+/** What a running process says, in order; `exit` is the last, exactly once. */
+export type ProcessOutput =
+  | { readonly type: "output"; readonly stream: "stdout" | "stderr"; readonly offset: number; readonly bytes: Uint8Array }
+  | { readonly type: "gap"; readonly stream: "stdout" | "stderr"; readonly from: number; readonly to: number }
+  | { readonly type: "exit"; readonly exit: Exit };
+
+/**
+ * A process one is attached to. Iterate it once: taking output gives the writer room. When the connection breaks the
+ * iteration throws (`agent_unreachable`); the process lives on, and `attach` continues at an offset.
+ */
+export interface AttachedProcess extends AsyncIterable<ProcessOutput> {
+  /** Id of the process in its sandbox; never used again there. */
+  readonly id: number;
+  /** Process id inside the sandbox. */
+  readonly pid: number;
+  /** Sends bytes to standard input; resolves when they were taken by the link. Only on a process begun by `exec`. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Closes standard input. */
+  closeInput(): void;
+  /** Stops listening. The process lives on unless it was begun with `killOnDisconnect`. */
+  detach(): void;
+}
+
+/** A process the agent knows. */
+export interface Session {
+  readonly id: number;
+  readonly pid: number;
+  readonly argv: readonly string[];
+  readonly command: string | null;
+  readonly cwd: string;
+  readonly user: string;
+  readonly tag: string | null;
+  readonly pty: boolean;
+  readonly startedAtMs: number;
+  readonly stdout: OutputRange;
+  readonly stderr: OutputRange;
+  readonly exit: Exit | null;
+}
+
+/** A file system entry. */
+export interface FileEntry {
+  readonly path: string;
+  readonly name: string;
+  readonly type: "file" | "directory" | "symlink" | "fifo" | "socket" | "block" | "char";
+  readonly size: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly user: string | null;
+  readonly group: string | null;
+  readonly mtimeMs: number;
+  readonly target: string | null;
+}
+
+/** Figures of a sandbox as its agent sees them. */
+export interface GuestStats {
+  readonly uptimeMs: number;
+  readonly processes: number;
+  readonly sessions: number;
+  readonly memoryBytes: number;
+  readonly cpuMs: number;
+  readonly diskTotal: number;
+  readonly diskFree: number;
+}
+
+/** Options of every call. */
+export interface GuestCallOptions {
+  readonly signal?: AbortSignal;
+  /** Time to wait for the first answer, in ms. Default 30 000. Streams after it are not bounded. */
+  readonly deadlineMs?: number;
+}
+
+/** Options of file calls. */
+export interface FileCallOptions extends GuestCallOptions {
+  /** As whom. Default: the sandbox's user. */
+  readonly user?: string;
+}
+
+/**
+ * All that can be done inside one sandbox, over any channel opener. Answers of the agent are checked: what does not fit
+ * the protocol is `protocol_error`. Errors are CaissonErrors; the agent's `not_found` becomes `file_not_found` for file
+ * calls and `no_such_process` becomes `process_not_found`.
+ */
+export interface Guest {
+  /** Starts a process and attaches to it in one round trip. */
+  exec(spec: ProcessSpec & { readonly killOnDisconnect?: boolean }, options?: GuestCallOptions): Promise<AttachedProcess>;
+  /** Starts a process in the background. */
+  spawn(spec: ProcessSpec, options?: GuestCallOptions): Promise<{ readonly id: number; readonly pid: number }>;
+  /** Attaches from byte offsets (default: the oldest kept). Without `follow` it ends after what is there; no `exit` then if it still runs. */
+  attach(
+    id: number,
+    from?: { readonly stdoutOffset?: number; readonly stderrOffset?: number; readonly follow?: boolean },
+    options?: GuestCallOptions,
+  ): Promise<AttachedProcess>;
+  /** Signals a process; returns how many processes got it. Default: TERM to the whole tree. */
+  kill(
+    id: number,
+    how?: { readonly signal?: string; readonly scope?: "leader" | "group" | "tree" },
+    options?: GuestCallOptions,
+  ): Promise<number>;
+  /** Writes to standard input of any live process; returns the bytes taken. */
+  writeInput(id: number, input: AsyncIterable<Uint8Array>, options?: GuestCallOptions): Promise<number>;
+  closeInput(id: number, options?: GuestCallOptions): Promise<void>;
+  resize(id: number, cols: number, rows: number, options?: GuestCallOptions): Promise<void>;
+  sessions(options?: GuestCallOptions): Promise<readonly Session[]>;
+  /** One session; `process_not_found` when unknown. */
+  session(id: number, options?: GuestCallOptions): Promise<Session>;
+
+  /** Streams a file's bytes; leaving the loop early cancels. */
+  readFile(
+    path: string,
+    options?: FileCallOptions & { readonly offset?: number; readonly length?: number },
+  ): Promise<{ readonly entry: FileEntry; readonly content: AsyncIterable<Uint8Array> }>;
+  /** Streams bytes into a file; atomic by rename unless `offset` or `append`. On any failure of the source nothing is left visible. */
+  writeFile(
+    path: string,
+    content: AsyncIterable<Uint8Array>,
+    options?: FileCallOptions & {
+      readonly mode?: number;
+      readonly offset?: number;
+      readonly append?: boolean;
+      readonly atomic?: boolean;
+      readonly createParents?: boolean;
+    },
+  ): Promise<FileEntry>;
+  stat(path: string, options?: FileCallOptions & { readonly follow?: boolean }): Promise<FileEntry>;
+  listDir(path: string, options?: FileCallOptions & { readonly depth?: number }): AsyncIterable<FileEntry>;
+  /** Entries that match; the last value returned by the generator says whether the limit cut the list. */
+  glob(
+    pattern: string,
+    options?: FileCallOptions & { readonly cwd?: string; readonly limit?: number },
+  ): AsyncGenerator<FileEntry, { readonly truncated: boolean }, void>;
+  /** Returns whether it was made now (false: it was there). */
+  makeDir(path: string, options?: FileCallOptions & { readonly mode?: number; readonly parents?: boolean }): Promise<boolean>;
+  move(from: string, to: string, options?: FileCallOptions & { readonly overwrite?: boolean }): Promise<void>;
+  remove(path: string, options?: FileCallOptions & { readonly recursive?: boolean }): Promise<void>;
+  chmod(path: string, mode: number, options?: FileCallOptions & { readonly recursive?: boolean }): Promise<void>;
+  chown(path: string, owner: string, options?: GuestCallOptions & { readonly recursive?: boolean }): Promise<void>;
+  /** A connection to a TCP port or Unix socket inside the sandbox. */
+  dial(
+    target:
+      | { readonly network: "tcp"; readonly host?: string; readonly port: number }
+      | { readonly network: "unix"; readonly path: string; readonly user?: string },
+    options?: GuestCallOptions,
+  ): Promise<Duplex>;
+  stats(options?: GuestCallOptions): Promise<GuestStats>;
+  shutdown(graceMs: number, options?: GuestCallOptions): Promise<void>;
+}
