@@ -7,7 +7,8 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     include: ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts"],
-    exclude: ["**/node_modules/**", "**/dist/**", "**/*.long.test.ts"],
+    // `npm run test:long` runs the long ones too.
+    exclude: ["**/node_modules/**", "**/dist/**", ...(process.env.LONG_TESTS === undefined ? ["**/*.long.test.ts"] : [])],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

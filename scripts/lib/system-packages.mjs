@@ -1,0 +1,79 @@
+// Programs that come from the machine's package manager.
+import { exists, findProgram, isDebian, isRoot } from "./project.mjs";
+import { run, say, step, yellow } from "./terminal.mjs";
+
+const program = (name) => () => findProgram(name) !== undefined;
+const anyFile =
+  (...paths) =>
+  () =>
+    paths.some(exists);
+
+/** What sandboxes need: whether it is there, and the packages that bring it. */
+export const RUNTIME_NEEDS = [
+  { present: program("bwrap"), packages: ["bubblewrap"] },
+  { present: program("crun"), packages: ["crun"] },
+  { present: program("runc"), packages: ["runc"] },
+  { present: program("newuidmap"), packages: ["uidmap"] },
+  { present: program("skopeo"), packages: ["skopeo"] },
+  { present: program("umoci"), packages: ["umoci"] },
+];
+
+/** What building the agent needs. */
+export const BUILD_NEEDS = [
+  { present: program("cc"), packages: ["gcc"] },
+  {
+    present: anyFile("/usr/lib/x86_64-linux-gnu/libc.a", "/usr/lib/aarch64-linux-gnu/libc.a", "/usr/lib64/libc.a", "/usr/lib/libc.a"),
+    packages: ["libc6-dev"],
+  },
+  { present: program("cargo"), packages: ["rustc", "cargo"] },
+];
+
+/** What the tests need besides. */
+export const TEST_NEEDS = [
+  { present: program("docker-registry"), packages: ["docker-registry"] },
+  { present: program("busybox"), packages: ["busybox-static"] },
+  { present: program("chromium"), packages: ["chromium"] },
+  { present: anyFile("/etc/ssl/certs/ca-certificates.crt"), packages: ["ca-certificates"] },
+];
+
+/**
+ * Installs the packages of needs that are not met, where that can be done without asking: as root on Debian or Ubuntu.
+ * Elsewhere it prints the one command to run. Never fails: what is missing shows in what works afterwards.
+ * @returns {Promise<boolean>} whether every need is met now
+ */
+export async function ensureSystemPackages(needs) {
+  const missing = needs.filter((need) => !need.present()).flatMap((need) => need.packages);
+  if (missing.length === 0) return true;
+  if (!isDebian() || !isRoot()) {
+    say(`${yellow("!")} Missing on this machine: ${missing.join(", ")}. To have them:`);
+    say(`    ${installCommand(missing)}`);
+    return false;
+  }
+  try {
+    await step(`Install system packages: ${missing.join(", ")} (apt-get)`, () => aptInstall(missing));
+  } catch {
+    // One package that this release lacks makes apt refuse all: take what there is.
+    for (const name of missing) {
+      await step(`Install ${name}`, () => aptInstall([name])).catch((error) => say(`${yellow("!")} ${error.message}`));
+    }
+  }
+  return needs.every((need) => need.present());
+}
+
+/** The command that a person runs to install packages. */
+export function installCommand(packages) {
+  const sudo = isRoot() ? "" : "sudo ";
+  return isDebian()
+    ? `${sudo}apt-get update && ${sudo}apt-get install -y --no-install-recommends ${packages.join(" ")}`
+    : `install with your package manager what Debian calls: ${packages.join(" ")}`;
+}
+
+let listsFresh = false;
+
+async function aptInstall(packages) {
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const lock = ["-o", "DPkg::Lock::Timeout=300"];
+  if (!listsFresh) await run("apt-get", [...lock, "update", "-q"], { env });
+  listsFresh = true;
+  await run("apt-get", [...lock, "install", "-y", "-q", "--no-install-recommends", ...packages], { env });
+}
