@@ -1,1 +1,1 @@
-export {};
+export { ensureHostSkeleton, type HostSkeleton, type HostSkeletonOptions } from "./images/host-skeleton.ts";
