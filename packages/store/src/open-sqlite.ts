@@ -1,0 +1,45 @@
+import { chmodSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { Kysely } from "kysely";
+import { migrate, SQLITE_FLAVOUR } from "./migrations.ts";
+import type { StoreClock } from "./sandbox-repository.ts";
+import { SqliteDialect } from "./sqlite-dialect.ts";
+import { KyselyStore, type Store } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+/** How long a statement waits for another process that writes, in ms. */
+const BUSY_TIMEOUT_MS = 5_000;
+
+/** Opens, and makes if needed, the embedded database. `:memory:` for one that ends with the process. */
+export async function openSqlite(options: { readonly path: string; readonly clock: StoreClock }): Promise<Store> {
+  const database = openDatabase(options.path);
+  try {
+    const db = new Kysely<Tables>({ dialect: new SqliteDialect(database) });
+    await migrate(db as unknown as Kysely<never>, SQLITE_FLAVOUR);
+    return new KyselyStore(db, options.clock);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** A connection with our settings: what is acknowledged survives a crash of the process and of the machine. */
+function openDatabase(path: string): DatabaseSync {
+  const onDisk = path !== ":memory:";
+  if (onDisk) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
+  try {
+    if (onDisk) {
+      // Sandbox environments may hold secrets.
+      chmodSync(path, 0o600);
+      database.exec("pragma journal_mode = wal");
+    }
+    // FULL syncs the log at every commit; NORMAL would lose the last commits when the power fails.
+    database.exec("pragma synchronous = full");
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}

@@ -1,0 +1,111 @@
+import type { Selectable, Transaction } from "kysely";
+import { appendEvent } from "./event-repository.ts";
+import { decodeSandbox, encodeSandbox, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
+import type { Tables } from "./tables.ts";
+
+/** How long an Idempotency-Key answers for its request, in ms. */
+export const IDEMPOTENCY_KEY_MS = 86_400_000;
+
+/** A sandbox to make room for. */
+export interface ReserveSandbox {
+  readonly id: string;
+  readonly workerId: string;
+  readonly ownerId: string | null;
+  readonly spec: SandboxSpec;
+  readonly env: Readonly<Record<string, string>>;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly previewDomain: string | null;
+  /** Time to live, in ms from now. */
+  readonly ttlMs: number;
+  /** Time that creation may take, in ms from now. */
+  readonly deadlineMs: number;
+  /** Most live sandboxes; 0 for no bound. */
+  readonly maxLive: number;
+  readonly idempotency?: { readonly key: string; readonly requestHash: string };
+}
+
+/** What became of a reservation. */
+export type Reservation =
+  | { readonly kind: "reserved"; readonly sandbox: SandboxRecord }
+  /** The same request came before with this key. */
+  | { readonly kind: "repeated"; readonly sandbox: SandboxRecord }
+  /** Another request came before with this key. */
+  | { readonly kind: "key_conflict" }
+  | { readonly kind: "full"; readonly live: number };
+
+/** Checks key and limit, then writes sandbox, lease, key and event: all or nothing, in the transaction given. */
+export async function reserveSandbox(trx: Transaction<Tables>, request: ReserveSandbox, now: number): Promise<Reservation> {
+  if (request.idempotency !== undefined) {
+    const before = await findKey(trx, request.idempotency.key, now);
+    if (before !== undefined) {
+      if (before.request_hash !== request.idempotency.requestHash) return { kind: "key_conflict" };
+      const row = await trx.selectFrom("sandboxes").selectAll().where("id", "=", before.sandbox_id).executeTakeFirstOrThrow();
+      return { kind: "repeated", sandbox: decodeSandbox(row) };
+    }
+  }
+  if (request.maxLive > 0) {
+    const { live } = await trx
+      .selectFrom("sandboxes")
+      .select((select) => select.fn.countAll<number>().as("live"))
+      .where("ended_at", "is", null)
+      .executeTakeFirstOrThrow();
+    if (Number(live) >= request.maxLive) return { kind: "full", live: Number(live) };
+  }
+  return { kind: "reserved", sandbox: await insertSandbox(trx, request, now) };
+}
+
+async function findKey(trx: Transaction<Tables>, key: string, now: number): Promise<Selectable<Tables["idempotency_keys"]> | undefined> {
+  const row = await trx.selectFrom("idempotency_keys").selectAll().where("key", "=", key).executeTakeFirst();
+  if (row === undefined || row.expires_at > now) return row;
+  await trx.deleteFrom("idempotency_keys").where("key", "=", key).execute();
+  return undefined;
+}
+
+async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, now: number): Promise<SandboxRecord> {
+  const record: SandboxRecord = {
+    id: request.id,
+    version: 1,
+    epoch: 1,
+    state: "creating",
+    reason: null,
+    workerId: request.workerId,
+    ownerId: request.ownerId,
+    spec: request.spec,
+    env: request.env,
+    metadata: request.metadata,
+    runtime: null,
+    imageDigest: null,
+    previewDomain: request.previewDomain,
+    createdAt: now,
+    updatedAt: now,
+    startedAt: null,
+    expiresAt: now + request.ttlMs,
+    deadlineAt: now + request.deadlineMs,
+    endedAt: null,
+  };
+  await trx.insertInto("sandboxes").values(encodeSandbox(record)).execute();
+  const labels = Object.entries(request.metadata);
+  if (labels.length > 0) {
+    await trx
+      .insertInto("sandbox_metadata")
+      .values(labels.map(([key, value]) => ({ sandbox_id: request.id, key, value })))
+      .execute();
+  }
+  await trx.insertInto("leases").values({ sandbox_id: request.id, worker_id: request.workerId, epoch: 1, acquired_at: now }).execute();
+  if (request.idempotency !== undefined) {
+    await trx
+      .insertInto("idempotency_keys")
+      .values({
+        key: request.idempotency.key,
+        request_hash: request.idempotency.requestHash,
+        sandbox_id: request.id,
+        expires_at: now + IDEMPOTENCY_KEY_MS,
+      })
+      .execute();
+  }
+  await appendEvent(trx, request.id, now, {
+    type: "sandbox.created",
+    data: { image: request.spec.image, provider: request.spec.provider, worker_id: request.workerId },
+  });
+  return record;
+}

@@ -1,0 +1,100 @@
+import type { Kysely } from "kysely";
+import type { Tables } from "./tables.ts";
+
+/** How much history is kept. */
+export interface Retention {
+  /** Ended sandboxes are shown for this long, in ms. Default 7 days. */
+  readonly endedMs: number;
+  /** Events are kept for this long, in ms. Default 7 days. */
+  readonly eventMs: number;
+  /** Most events kept. Default 100 000. */
+  readonly eventCount: number;
+}
+
+/** The defaults of `Retention`. */
+export const DEFAULT_RETENTION: Retention = { endedMs: 7 * 86_400_000, eventMs: 7 * 86_400_000, eventCount: 100_000 };
+
+/** Rows removed in one transaction, so that others never wait long. */
+const BATCH = 500;
+
+/** What a purge removed. */
+export interface Purged {
+  readonly sandboxes: number;
+  readonly keys: number;
+  readonly events: number;
+  /** There is more: call again. */
+  readonly more: boolean;
+}
+
+/**
+ * Removes one batch of what is older than the retention. A sandbox whose lease still exists is kept, however old: its
+ * worker may hold something of it. Its key and labels go with it.
+ */
+export async function purge(db: Kysely<Tables>, now: number, retention: Retention): Promise<Purged> {
+  const keys = await removeKeys(db, now);
+  const sandboxes = await removeSandboxes(db, now - retention.endedMs);
+  const events = await removeEvents(db, now - retention.eventMs, retention.eventCount);
+  return { sandboxes, keys, events, more: Math.max(sandboxes, keys, events) >= BATCH };
+}
+
+async function removeKeys(db: Kysely<Tables>, before: number): Promise<number> {
+  const rows = await db.selectFrom("idempotency_keys").select("key").where("expires_at", "<=", before).limit(BATCH).execute();
+  if (rows.length === 0) return 0;
+  const result = await db
+    .deleteFrom("idempotency_keys")
+    .where(
+      "key",
+      "in",
+      rows.map((row) => row.key),
+    )
+    .where("expires_at", "<=", before)
+    .executeTakeFirst();
+  return Number(result.numDeletedRows);
+}
+
+async function removeSandboxes(db: Kysely<Tables>, before: number): Promise<number> {
+  const rows = await db
+    .selectFrom("sandboxes")
+    .select("id")
+    .where("ended_at", "<=", before)
+    .where((where) =>
+      where.not(where.exists(where.selectFrom("leases").select("leases.sandbox_id").whereRef("leases.sandbox_id", "=", "sandboxes.id"))),
+    )
+    .orderBy("ended_at")
+    .limit(BATCH)
+    .execute();
+  if (rows.length === 0) return 0;
+  const result = await db
+    .deleteFrom("sandboxes")
+    .where(
+      "id",
+      "in",
+      rows.map((row) => row.id),
+    )
+    .executeTakeFirst();
+  return Number(result.numDeletedRows);
+}
+
+async function removeEvents(db: Kysely<Tables>, before: number, count: number): Promise<number> {
+  const last = await db
+    .selectFrom("events")
+    .select((select) => select.fn.max<number | null>("seq").as("seq"))
+    .executeTakeFirstOrThrow();
+  if (last.seq === null) return 0;
+  const oldest = last.seq - count;
+  const rows = await db
+    .selectFrom("events")
+    .select("seq")
+    .where((where) => where.or([where("at", "<", before), where("seq", "<=", oldest)]))
+    .orderBy("seq")
+    .limit(BATCH)
+    .execute();
+  const cut = rows.at(-1);
+  if (cut === undefined) return 0;
+  const result = await db
+    .deleteFrom("events")
+    .where("seq", "<=", cut.seq)
+    .where((where) => where.or([where("at", "<", before), where("seq", "<=", oldest)]))
+    .executeTakeFirst();
+  return Number(result.numDeletedRows);
+}

@@ -1,0 +1,234 @@
+import { isTerminal, type SandboxState } from "@caisson/contract";
+import type { Kysely } from "kysely";
+import { appendEvent, type NewEvent } from "./event-repository.ts";
+import { decodeCursor, encodeCursor } from "./page-cursor.ts";
+import { reserveSandbox, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
+import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
+import type { Tables } from "./tables.ts";
+
+/** Time as the store needs it: what every stored time is derived from. It is read inside the transaction that writes. */
+export interface StoreClock {
+  /** Wall-clock time in ms since the Unix epoch. */
+  now(): number;
+}
+
+/** A change of state. */
+export interface SandboxChange {
+  readonly state: SandboxState;
+  readonly reason: Reason | null;
+  /** For transitional states: when they are forced to end, in ms from now. */
+  readonly deadlineMs: number | null;
+  /** Takes the right away from whoever holds the present epoch. */
+  readonly fence: boolean;
+  /** What the worker said of the box. */
+  readonly box?: { readonly runtime: string | null; readonly imageDigest: string | null };
+  readonly event: NewEvent;
+}
+
+/** Which sandboxes to list. */
+export interface SandboxFilter {
+  /** `live` for all that have not ended. */
+  readonly states: readonly SandboxState[] | "live" | "all";
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+/** A sandbox together with the epoch under which its worker may still hold something of it. */
+export interface LeasedSandbox {
+  readonly sandbox: SandboxRecord;
+  readonly epoch: number;
+}
+
+/** Sandboxes, their leases and idempotency keys. Every write names the version it read and tells whether it won. */
+export class SandboxRepository {
+  readonly #db: Kysely<Tables>;
+  readonly #clock: StoreClock;
+
+  constructor(db: Kysely<Tables>, clock: StoreClock) {
+    this.#db = db;
+    this.#clock = clock;
+  }
+
+  /** Makes a sandbox in state `creating`, with its lease and key, if the limit and the key allow it. One transaction. */
+  reserve(request: ReserveSandbox): Promise<Reservation> {
+    return this.#db.transaction().execute((trx) => reserveSandbox(trx, request, this.#clock.now()));
+  }
+
+  /** One sandbox, ended or not. */
+  async get(id: string): Promise<SandboxRecord | undefined> {
+    const row = await this.#db.selectFrom("sandboxes").selectAll().where("id", "=", id).executeTakeFirst();
+    return row === undefined ? undefined : decodeSandbox(row);
+  }
+
+  /** A page, newest first, and the cursor of the next one. */
+  async list(filter: SandboxFilter): Promise<{ readonly items: readonly SandboxRecord[]; readonly nextCursor: string | null }> {
+    let query = this.#db.selectFrom("sandboxes").selectAll();
+    if (filter.states === "live") query = query.where("ended_at", "is", null);
+    else if (filter.states !== "all") query = query.where("state", "in", [...filter.states]);
+    for (const [key, value] of Object.entries(filter.metadata)) {
+      query = query.where((where) =>
+        where.exists(
+          where
+            .selectFrom("sandbox_metadata")
+            .select("sandbox_metadata.key")
+            .whereRef("sandbox_metadata.sandbox_id", "=", "sandboxes.id")
+            .where("sandbox_metadata.key", "=", key)
+            .where("sandbox_metadata.value", "=", value),
+        ),
+      );
+    }
+    if (filter.cursor !== undefined) {
+      const { createdAt, id } = decodeCursor(filter.cursor);
+      query = query.where((where) =>
+        where.or([where("created_at", "<", createdAt), where.and([where("created_at", "=", createdAt), where("id", "<", id)])]),
+      );
+    }
+    const rows = await query
+      .orderBy("created_at", "desc")
+      .orderBy("id", "desc")
+      .limit(filter.limit + 1)
+      .execute();
+    const items = rows.slice(0, filter.limit).map(decodeSandbox);
+    const last = items.at(-1);
+    return { items, nextCursor: rows.length > filter.limit && last !== undefined ? encodeCursor(last) : null };
+  }
+
+  /**
+   * Writes a change if the sandbox still has this version: state, lease epoch and event in one transaction.
+   * The new record, or undefined when somebody else was first.
+   */
+  apply(id: string, version: number, change: SandboxChange): Promise<SandboxRecord | undefined> {
+    return this.#db.transaction().execute(async (trx) => {
+      const now = this.#clock.now();
+      const ended = isTerminal(change.state);
+      const row = await trx
+        .updateTable("sandboxes")
+        .set((set) => ({
+          version: set("version", "+", 1),
+          epoch: set("epoch", "+", change.fence ? 1 : 0),
+          state: change.state,
+          reason_code: change.reason?.code ?? null,
+          reason_message: change.reason?.message ?? null,
+          updated_at: now,
+          deadline_at: change.deadlineMs === null ? null : now + change.deadlineMs,
+          ...(change.box === undefined ? {} : { runtime: change.box.runtime, image_digest: change.box.imageDigest }),
+          ...(change.state === "running" ? { started_at: set.fn.coalesce("started_at", set.val(now)) } : {}),
+          ...(ended ? { ended_at: set.fn.coalesce("ended_at", set.val(now)), env: null } : {}),
+        }))
+        .where("id", "=", id)
+        .where("version", "=", version)
+        .returningAll()
+        .executeTakeFirst();
+      if (row === undefined) return undefined;
+      if (change.fence) await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", id).execute();
+      await appendEvent(trx, id, now, change.event);
+      return decodeSandbox(row);
+    });
+  }
+
+  /** Sets the time to live from now, fenced like `apply`. */
+  extend(id: string, version: number, ttlMs: number): Promise<SandboxRecord | undefined> {
+    return this.#db.transaction().execute(async (trx) => {
+      const now = this.#clock.now();
+      const row = await trx
+        .updateTable("sandboxes")
+        .set((set) => ({ version: set("version", "+", 1), updated_at: now, expires_at: now + ttlMs }))
+        .where("id", "=", id)
+        .where("version", "=", version)
+        .where("ended_at", "is", null)
+        .returningAll()
+        .executeTakeFirst();
+      if (row === undefined) return undefined;
+      await appendEvent(trx, id, now, { type: "sandbox.extended", data: { expires_at: new Date(row.expires_at).toISOString() } });
+      return decodeSandbox(row);
+    });
+  }
+
+  /** Ends a lease after its worker confirmed that nothing is left; whether it was still there with this epoch. */
+  release(id: string, epoch: number): Promise<boolean> {
+    return this.#db.transaction().execute(async (trx) => {
+      const result = await trx.deleteFrom("leases").where("sandbox_id", "=", id).where("epoch", "=", epoch).executeTakeFirst();
+      if (result.numDeletedRows === 0n) return false;
+      await appendEvent(trx, id, this.#clock.now(), { type: "sandbox.released", data: { epoch } });
+      return true;
+    });
+  }
+
+  /** Every sandbox of which this worker may hold something: all live ones, and ended ones not yet cleaned up. */
+  async leased(workerId: string): Promise<readonly LeasedSandbox[]> {
+    const rows = await this.#db
+      .selectFrom("leases")
+      .innerJoin("sandboxes", "sandboxes.id", "leases.sandbox_id")
+      .selectAll("sandboxes")
+      .select("leases.epoch as lease_epoch")
+      .where("leases.worker_id", "=", workerId)
+      .orderBy("leases.sandbox_id")
+      .execute();
+    return rows.map((row) => ({ sandbox: decodeSandbox(row), epoch: row.lease_epoch }));
+  }
+
+  /** The lease of one sandbox. */
+  async lease(id: string): Promise<{ readonly workerId: string; readonly epoch: number } | undefined> {
+    const row = await this.#db.selectFrom("leases").selectAll().where("sandbox_id", "=", id).executeTakeFirst();
+    return row === undefined ? undefined : { workerId: row.worker_id, epoch: row.epoch };
+  }
+
+  /** How many leases each worker has. */
+  async load(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.#db
+      .selectFrom("leases")
+      .select((select) => ["worker_id", select.fn.countAll<number>().as("count")])
+      .groupBy("worker_id")
+      .execute();
+    return new Map(rows.map((row) => [row.worker_id, Number(row.count)]));
+  }
+
+  /** Live sandboxes whose time to live or whose state's deadline has passed. */
+  async due(limit: number): Promise<readonly SandboxRecord[]> {
+    const now = this.#clock.now();
+    const rows = await this.#db
+      .selectFrom("sandboxes")
+      .selectAll()
+      .where("ended_at", "is", null)
+      .where((where) => where.or([where("expires_at", "<=", now), where("deadline_at", "<=", now)]))
+      .limit(limit)
+      .execute();
+    return rows.map(decodeSandbox);
+  }
+
+  /** The next moment at which something becomes due; undefined when nothing will. */
+  async nextDue(): Promise<number | undefined> {
+    const live = this.#db.selectFrom("sandboxes").where("ended_at", "is", null);
+    const expiry = await live.select((select) => select.fn.min<number | null>("expires_at").as("at")).executeTakeFirst();
+    const deadline = await live
+      .select((select) => select.fn.min<number | null>("deadline_at").as("at"))
+      .where("deadline_at", "is not", null)
+      .executeTakeFirst();
+    const times = [expiry?.at, deadline?.at].filter((time) => typeof time === "number");
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  /**
+   * Moves every pending deadline by `deltaMs`, because the wall clock was set forward or back by that much. `adopt` is
+   * called inside the transaction, when the rows are written: from then on the store's clock must show the new time.
+   */
+  shiftDeadlines(deltaMs: number, adopt: () => void): Promise<void> {
+    return this.#db.transaction().execute(async (trx) => {
+      await trx
+        .updateTable("sandboxes")
+        .set((set) => ({
+          version: set("version", "+", 1),
+          expires_at: set("expires_at", "+", deltaMs),
+          deadline_at: set("deadline_at", "+", deltaMs),
+        }))
+        .where("ended_at", "is", null)
+        .execute();
+      await trx
+        .updateTable("idempotency_keys")
+        .set((set) => ({ expires_at: set("expires_at", "+", deltaMs) }))
+        .execute();
+      adopt();
+    });
+  }
+}

@@ -1,0 +1,266 @@
+import { isCaissonError } from "@caisson/contract";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { hashKey } from "./key-repository.ts";
+import { IDEMPOTENCY_KEY_MS, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
+import { DEFAULT_RETENTION } from "./retention.ts";
+import type { SandboxRecord } from "./sandbox-record.ts";
+import type { SandboxChange, StoreClock } from "./sandbox-repository.ts";
+import type { Store } from "./store.ts";
+
+/** A database that the suite runs on. */
+export interface StoreDescriptor {
+  readonly name: string;
+  /** An empty store on this clock. */
+  open(clock: StoreClock): Promise<Store>;
+  /** Removes what `open` made; the store is closed. */
+  remove(): Promise<void>;
+}
+
+const START = Date.UTC(2030, 0, 1);
+
+const RUNNING: SandboxChange = {
+  state: "running",
+  reason: null,
+  deadlineMs: null,
+  fence: false,
+  box: { runtime: "crun", imageDigest: "sha256:aa" },
+  event: { type: "sandbox.running", data: { from: "creating" } },
+};
+const DESTROYED: SandboxChange = {
+  state: "destroyed",
+  reason: { code: "destroy_requested", message: "" },
+  deadlineMs: null,
+  fence: true,
+  event: { type: "sandbox.destroyed", data: {} },
+};
+
+function request(id: string, overrides: Partial<ReserveSandbox> = {}): ReserveSandbox {
+  return {
+    id,
+    workerId: "local",
+    ownerId: null,
+    spec: { provider: "oci", image: "host", resources: { memoryMb: 64 }, network: "none" },
+    env: { TOKEN: "secret" },
+    metadata: {},
+    previewDomain: null,
+    ttlMs: 60_000,
+    deadlineMs: 10_000,
+    maxLive: 0,
+    ...overrides,
+  };
+}
+
+function reserved(reservation: Reservation): SandboxRecord {
+  if (reservation.kind !== "reserved") throw new Error(`not reserved but ${reservation.kind}`);
+  return reservation.sandbox;
+}
+
+/** Everything a store promises, on one database. */
+export function describeStore(descriptor: StoreDescriptor): void {
+  describe(`store on ${descriptor.name}`, () => {
+    let store: Store;
+    let now = START;
+
+    beforeEach(async () => {
+      now = START;
+      store = await descriptor.open({ now: () => now });
+    });
+    afterEach(async () => {
+      await store.close();
+      await descriptor.remove();
+    });
+
+    it("reserves a sandbox with lease, labels and event", async () => {
+      const made = reserved(await store.sandboxes.reserve(request("sb1", { metadata: { team: "a" }, ownerId: "me", maxLive: 5 })));
+      expect(made).toMatchObject({ state: "creating", version: 1, epoch: 1, ownerId: "me", metadata: { team: "a" }, endedAt: null });
+      expect(made).toMatchObject({ createdAt: START, expiresAt: START + 60_000, deadlineAt: START + 10_000, env: { TOKEN: "secret" } });
+      expect(await store.sandboxes.get("sb1")).toEqual(made);
+      expect(await store.sandboxes.leased("local")).toEqual([{ sandbox: made, epoch: 1 }]);
+      expect(await store.sandboxes.leased("other")).toEqual([]);
+      expect(await store.events.after(0, 10)).toMatchObject([
+        { type: "sandbox.created", sandbox_id: "sb1", at: "2030-01-01T00:00:00.000Z" },
+      ]);
+      expect(await store.sandboxes.get("sb2")).toBeUndefined();
+    });
+
+    it("lets exactly one of two writers of the same version win", async () => {
+      reserved(await store.sandboxes.reserve(request("sb1")));
+      const results = await Promise.all([store.sandboxes.apply("sb1", 1, RUNNING), store.sandboxes.apply("sb1", 1, DESTROYED)]);
+      expect(results.filter((result) => result !== undefined)).toHaveLength(1);
+      expect((await store.sandboxes.get("sb1"))?.version).toBe(2);
+      expect(await store.events.after(0, 10)).toHaveLength(2);
+      expect(await store.sandboxes.apply("sb1", 1, DESTROYED)).toBeUndefined();
+      expect(await store.sandboxes.apply("nobody", 1, DESTROYED)).toBeUndefined();
+      expect(await store.events.after(0, 10)).toHaveLength(2);
+    });
+
+    it("keeps the first start and the first end, and forgets the environment at the end", async () => {
+      reserved(await store.sandboxes.reserve(request("sb1")));
+      now += 5;
+      expect(await store.sandboxes.apply("sb1", 1, RUNNING)).toMatchObject({ startedAt: START + 5, runtime: "crun", deadlineAt: null });
+      now += 5;
+      await store.sandboxes.apply("sb1", 2, { ...RUNNING, state: "unhealthy", event: { type: "sandbox.unhealthy", data: {} } });
+      expect(await store.sandboxes.apply("sb1", 3, RUNNING)).toMatchObject({ startedAt: START + 5 });
+      now += 5;
+      const stopped: SandboxChange = { ...DESTROYED, state: "stopped", event: { type: "sandbox.stopped", data: {} } };
+      expect(await store.sandboxes.apply("sb1", 4, stopped)).toMatchObject({ endedAt: START + 15, env: {}, epoch: 2 });
+      now += 5;
+      expect(await store.sandboxes.apply("sb1", 5, DESTROYED)).toMatchObject({ endedAt: START + 15, state: "destroyed", epoch: 3 });
+    });
+
+    it("fences the lease with the state and releases it only with its epoch", async () => {
+      reserved(await store.sandboxes.reserve(request("sb1")));
+      const gone = await store.sandboxes.apply("sb1", 1, DESTROYED);
+      expect(gone?.epoch).toBe(2);
+      expect(await store.sandboxes.lease("sb1")).toEqual({ workerId: "local", epoch: 2 });
+      expect(await store.sandboxes.release("sb1", 1)).toBe(false);
+      expect(await store.sandboxes.release("sb1", 2)).toBe(true);
+      expect(await store.sandboxes.release("sb1", 2)).toBe(false);
+      expect(await store.sandboxes.lease("sb1")).toBeUndefined();
+      expect((await store.events.after(0, 10)).map((event) => event.type)).toEqual([
+        "sandbox.created",
+        "sandbox.destroyed",
+        "sandbox.released",
+      ]);
+    });
+
+    it("answers an Idempotency-Key with the first sandbox, refuses another request, and forgets after its time", async () => {
+      const idempotency = { key: "k", requestHash: "h" };
+      const both = await Promise.all([
+        store.sandboxes.reserve(request("sb1", { idempotency })),
+        store.sandboxes.reserve(request("sb2", { idempotency, maxLive: 1 })),
+      ]);
+      expect(both.map((result) => result.kind)).toEqual(["reserved", "repeated"]);
+      expect(both[1]).toMatchObject({ sandbox: { id: "sb1" } });
+      expect(await store.sandboxes.reserve(request("sb3", { idempotency: { key: "k", requestHash: "other" } }))).toEqual({
+        kind: "key_conflict",
+      });
+      now += IDEMPOTENCY_KEY_MS;
+      expect((await store.sandboxes.reserve(request("sb4", { idempotency }))).kind).toBe("reserved");
+    });
+
+    it("counts live sandboxes only and keeps the limit under concurrency", async () => {
+      const results = await Promise.all(Array.from({ length: 6 }, (_, i) => store.sandboxes.reserve(request(`sb${i}`, { maxLive: 3 }))));
+      expect(results.filter((result) => result.kind === "reserved")).toHaveLength(3);
+      expect(results.at(-1)).toEqual({ kind: "full", live: 3 });
+      await store.sandboxes.apply("sb0", 1, DESTROYED);
+      expect((await store.sandboxes.reserve(request("sb9", { maxLive: 3 }))).kind).toBe("reserved");
+      expect((await store.sandboxes.load()).get("local")).toBe(4);
+    });
+
+    it("pages through everything once, newest first, whatever is made or ends meanwhile", async () => {
+      for (let i = 0; i < 25; i += 1) {
+        if (i % 3 === 0) now += 1; // several of one millisecond
+        reserved(await store.sandboxes.reserve(request(`sb${String(i).padStart(2, "0")}`, { metadata: { odd: String(i % 2), all: "1" } })));
+      }
+      const seen: string[] = [];
+      let cursor: string | undefined;
+      for (;;) {
+        const page = await store.sandboxes.list({
+          states: "all",
+          metadata: {},
+          limit: 4,
+          ...(cursor === undefined ? {} : { cursor }),
+        });
+        seen.push(...page.items.map((item) => item.id));
+        now += 1;
+        reserved(await store.sandboxes.reserve(request(`sbnew${seen.length}`)));
+        if (page.nextCursor === null) break;
+        cursor = page.nextCursor;
+      }
+      expect(seen).toEqual(Array.from({ length: 25 }, (_, i) => `sb${String(24 - i).padStart(2, "0")}`));
+      const odd = await store.sandboxes.list({ states: "live", metadata: { odd: "1", all: "1" }, limit: 100 });
+      expect(odd.items).toHaveLength(12);
+      expect(odd.nextCursor).toBeNull();
+      await store.sandboxes.apply("sb01", 1, DESTROYED);
+      expect((await store.sandboxes.list({ states: "live", metadata: { odd: "1" }, limit: 100 })).items).toHaveLength(11);
+      expect((await store.sandboxes.list({ states: ["destroyed", "error"], metadata: {}, limit: 100 })).items).toHaveLength(1);
+    });
+
+    it.each(["", "x", "bnVsbA", Buffer.from('["1","a"]').toString("base64url")])("refuses the cursor %j", async (cursor) => {
+      const error: unknown = await store.sandboxes
+        .list({ states: "all", metadata: {}, limit: 1, cursor })
+        .catch((thrown: unknown) => thrown);
+      expect(isCaissonError(error, "invalid_request")).toBe(true);
+    });
+
+    it("tells what is due and when the next thing will be", async () => {
+      expect(await store.sandboxes.nextDue()).toBeUndefined();
+      reserved(await store.sandboxes.reserve(request("sb1")));
+      expect(await store.sandboxes.nextDue()).toBe(START + 10_000);
+      expect(await store.sandboxes.due(10)).toEqual([]);
+      now += 10_000;
+      expect((await store.sandboxes.due(10)).map((row) => row.id)).toEqual(["sb1"]);
+      await store.sandboxes.apply("sb1", 1, RUNNING);
+      expect(await store.sandboxes.due(10)).toEqual([]);
+      expect(await store.sandboxes.nextDue()).toBe(START + 60_000);
+      expect(await store.sandboxes.extend("sb1", 1, 1)).toBeUndefined();
+      expect(await store.sandboxes.extend("sb1", 2, 90_000)).toMatchObject({ expiresAt: START + 100_000, version: 3 });
+      now = START + 100_000;
+      expect((await store.sandboxes.due(10)).map((row) => row.id)).toEqual(["sb1"]);
+      await store.sandboxes.apply("sb1", 3, DESTROYED);
+      expect(await store.sandboxes.due(10)).toEqual([]);
+      expect(await store.sandboxes.nextDue()).toBeUndefined();
+      expect(await store.sandboxes.extend("sb1", 4, 1)).toBeUndefined();
+    });
+
+    it("moves deadlines with the clock, in one step with whoever reads the new time", async () => {
+      reserved(await store.sandboxes.reserve(request("sb1", { idempotency: { key: "k", requestHash: "h" } })));
+      const [, made] = await Promise.all([
+        store.sandboxes.shiftDeadlines(3_600_000, () => {
+          now += 3_600_000;
+        }),
+        store.sandboxes.reserve(request("sb2")),
+      ]);
+      expect(await store.sandboxes.get("sb1")).toMatchObject({ expiresAt: START + 3_660_000, deadlineAt: START + 3_610_000, version: 2 });
+      expect(reserved(made)).toMatchObject({ createdAt: START + 3_600_000, expiresAt: START + 3_660_000 });
+      now += IDEMPOTENCY_KEY_MS - 1;
+      const again = await store.sandboxes.reserve(request("sb3", { idempotency: { key: "k", requestHash: "h" } }));
+      expect(again.kind).toBe("repeated");
+    });
+
+    it("purges ended sandboxes without lease, old keys and old events, and nothing else", async () => {
+      reserved(await store.sandboxes.reserve(request("sbgone", { metadata: { a: "b" }, idempotency: { key: "k", requestHash: "h" } })));
+      reserved(await store.sandboxes.reserve(request("sbleft")));
+      reserved(await store.sandboxes.reserve(request("sblive")));
+      await store.sandboxes.apply("sbgone", 1, DESTROYED);
+      await store.sandboxes.release("sbgone", 2);
+      await store.sandboxes.apply("sbleft", 1, DESTROYED);
+      expect(await store.purge()).toEqual({ sandboxes: 0, keys: 0, events: 0, more: false });
+      now += DEFAULT_RETENTION.endedMs + 1;
+      await store.sandboxes.apply("sblive", 1, RUNNING);
+      expect(await store.purge()).toEqual({ sandboxes: 1, keys: 1, events: 6, more: false });
+      expect(await store.sandboxes.get("sbgone")).toBeUndefined();
+      expect(await store.sandboxes.get("sbleft")).toBeDefined();
+      expect(await store.sandboxes.get("sblive")).toBeDefined();
+      expect((await store.events.after(0, 10)).map((event) => event.type)).toEqual(["sandbox.running"]);
+      expect((await store.sandboxes.reserve(request("sbnew", { idempotency: { key: "k", requestHash: "x" } }))).kind).toBe("reserved");
+    });
+
+    it("bounds events by count and never gives a sequence number twice", async () => {
+      for (let i = 0; i < 10; i += 1) reserved(await store.sandboxes.reserve(request(`sb${i}`)));
+      expect(await store.purge({ ...DEFAULT_RETENTION, eventCount: 3 })).toMatchObject({ events: 7 });
+      expect((await store.events.after(0, 10)).map((event) => event.seq)).toEqual([8, 9, 10]);
+      now += DEFAULT_RETENTION.eventMs + 1;
+      expect(await store.purge()).toMatchObject({ events: 3 });
+      reserved(await store.sandboxes.reserve(request("sblast")));
+      expect((await store.events.after(0, 10)).map((event) => event.seq)).toEqual([11]);
+      expect(await store.events.after(11, 10)).toEqual([]);
+    });
+
+    it("keeps hashed keys and workers", async () => {
+      const key = { id: "k1", name: "first", role: "api", hash: hashKey("s3cret"), createdAt: START } as const;
+      await store.keys.put(key);
+      await store.keys.put({ ...key, name: "renamed" });
+      expect(await store.keys.find(hashKey("s3cret"))).toEqual({ ...key, name: "renamed" });
+      expect(await store.keys.find("s3cret")).toBeUndefined();
+      expect(await store.keys.list()).toHaveLength(1);
+      expect(await store.keys.remove("k1")).toBe(true);
+      expect(await store.keys.remove("k1")).toBe(false);
+      await store.workers.put({ id: "local", state: "online", version: null, lastSeenAt: 1 });
+      await store.workers.put({ id: "local", state: "unreachable", version: "0.1.0", lastSeenAt: 2 });
+      expect(await store.workers.list()).toEqual([{ id: "local", state: "unreachable", version: "0.1.0", lastSeenAt: 2 }]);
+      await store.ping();
+    });
+  });
+}

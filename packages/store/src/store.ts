@@ -1,0 +1,56 @@
+import { sql, type Kysely } from "kysely";
+import { EventRepository } from "./event-repository.ts";
+import { KeyRepository } from "./key-repository.ts";
+import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retention.ts";
+import { SandboxRepository, type StoreClock } from "./sandbox-repository.ts";
+import type { Tables } from "./tables.ts";
+import { WorkerRepository } from "./worker-repository.ts";
+
+/** Everything that is kept. What a method resolved is on disk. */
+export interface Store extends AsyncDisposable {
+  readonly sandboxes: SandboxRepository;
+  readonly events: EventRepository;
+  readonly keys: KeyRepository;
+  readonly workers: WorkerRepository;
+  /** Removes one batch of history that is older than the retention. */
+  purge(retention?: Retention): Promise<Purged>;
+  /** Rejects when the database does not answer. */
+  ping(): Promise<void>;
+  /** Closes the database after what is under way. */
+  close(): Promise<void>;
+}
+
+/** The store over any Kysely database that has our tables. */
+export class KyselyStore implements Store {
+  readonly sandboxes: SandboxRepository;
+  readonly events: EventRepository;
+  readonly keys: KeyRepository;
+  readonly workers: WorkerRepository;
+  readonly #db: Kysely<Tables>;
+  readonly #clock: StoreClock;
+
+  constructor(db: Kysely<Tables>, clock: StoreClock) {
+    this.#db = db;
+    this.#clock = clock;
+    this.sandboxes = new SandboxRepository(db, clock);
+    this.events = new EventRepository(db);
+    this.keys = new KeyRepository(db);
+    this.workers = new WorkerRepository(db);
+  }
+
+  purge(retention: Retention = DEFAULT_RETENTION): Promise<Purged> {
+    return purge(this.#db, this.#clock.now(), retention);
+  }
+
+  async ping(): Promise<void> {
+    await sql`select 1`.execute(this.#db);
+  }
+
+  close(): Promise<void> {
+    return this.#db.destroy();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

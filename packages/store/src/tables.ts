@@ -1,0 +1,97 @@
+import type { Generated } from "kysely";
+
+/** One row per sandbox, ended ones included until retention removes them. Times are integer ms since the Unix epoch. */
+export interface SandboxTable {
+  id: string;
+  /** Grows by one with every write; every write names the version it read. */
+  version: number;
+  /** The right to run it; grows whenever an older holder must lose it. */
+  epoch: number;
+  state: string;
+  reason_code: string | null;
+  reason_message: string | null;
+  worker_id: string;
+  owner_id: string | null;
+  /** JSON of `SandboxSpec`. */
+  spec: string;
+  /** JSON of the environment; null once the sandbox has ended, so that secrets do not outlive it. */
+  env: string | null;
+  /** JSON of the labels; `sandbox_metadata` repeats them for filters. */
+  metadata: string;
+  runtime: string | null;
+  image_digest: string | null;
+  preview_domain: string | null;
+  created_at: number;
+  updated_at: number;
+  /** First time it ran. */
+  started_at: number | null;
+  expires_at: number;
+  /** When a transitional state is forced to end; null in the others. */
+  deadline_at: number | null;
+  ended_at: number | null;
+}
+
+/** Labels, one row each. */
+export interface SandboxMetadataTable {
+  sandbox_id: string;
+  key: string;
+  value: string;
+}
+
+/** The right of one worker to run one sandbox. Kept until that worker confirmed that nothing is left. */
+export interface LeaseTable {
+  sandbox_id: string;
+  worker_id: string;
+  epoch: number;
+  acquired_at: number;
+}
+
+/** Which sandbox an Idempotency-Key made. */
+export interface IdempotencyKeyTable {
+  key: string;
+  /** SHA-256 of the request, hex. */
+  request_hash: string;
+  sandbox_id: string;
+  expires_at: number;
+}
+
+/** Changes in order. */
+export interface EventTable {
+  seq: Generated<number>;
+  type: string;
+  sandbox_id: string;
+  at: number;
+  /** JSON object. */
+  data: string;
+}
+
+/** API keys; the secret itself is never stored. */
+export interface ApiKeyTable {
+  id: string;
+  name: string;
+  /** `api` or `admin`. */
+  role: string;
+  /** SHA-256 of the secret, hex. */
+  hash: string;
+  created_at: number;
+}
+
+/** Workers seen. */
+export interface WorkerTable {
+  id: string;
+  /** `online` or `unreachable`. */
+  state: string;
+  version: string | null;
+  last_seen_at: number;
+}
+
+/** The tables of the database. */
+export interface Tables {
+  sandboxes: SandboxTable;
+  sandbox_metadata: SandboxMetadataTable;
+  leases: LeaseTable;
+  idempotency_keys: IdempotencyKeyTable;
+  events: EventTable;
+  api_keys: ApiKeyTable;
+  workers: WorkerTable;
+}
