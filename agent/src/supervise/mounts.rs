@@ -1,14 +1,14 @@
 //! The mounts of one sandbox, made in a mount namespace of the supervisor: the
 //! machine's table never shows them and they vanish with the last process.
 //!
-//! Layers are first cloned to short names on a private tmpfs (the stage). So
+//! They lie on a private tmpfs (the stage), laid over a folder of the machine
+//! that nothing of the box uses. Layers are first cloned to short names there:
 //! overlay options need no escaping and stay far below their length limit, each
-//! layer can be id-mapped, and no layer path can be swapped while we mount.
+//! layer can be id-mapped, and the box sees no path of the machine in its table.
 
 use super::options::{folder_of, Bind, IdRange, Namespace, Options, Overlay, Step};
 use super::{os, userns};
 use crate::sys::mount::{self, TreeAttributes};
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -29,7 +29,10 @@ impl<T> Context<T> for io::Result<T> {
 }
 
 /// Makes the namespaces and all mounts. Returns the user namespace of the box
-/// when one was made apart. The current directory is `--dir` and stays it.
+/// when one was made apart.
+///
+/// Targets lie on the stage, sources are relative to `--dir`. Everything on the
+/// stage can be reached by the box's own ids, wherever the sources are.
 pub fn prepare(options: &Options) -> Outcome<Option<OwnedFd>> {
     let own = options.namespace == Namespace::Supervisor;
     if own {
@@ -50,12 +53,13 @@ pub fn prepare(options: &Options) -> Outcome<Option<OwnedFd>> {
     if options.steps.is_empty() {
         return Ok(namespace);
     }
-    fs::create_dir_all(&options.stage).context(|| "stage".into())?;
     let flags = mount::MS_NOSUID | mount::MS_NODEV;
-    mount::mount_new("tmpfs", &options.stage, flags, "mode=700,size=64k")
+    mount::mount_new("tmpfs", &options.stage, flags, "mode=755,size=64k")
         .context(|| "stage".into())?;
+    let stage = mount::open_directory(&options.stage).context(|| "stage".into())?;
     let mut maker = Maker {
-        stage: Path::new(&options.stage),
+        place: Path::new(&options.stage),
+        stage,
         id_map: namespace.as_ref(),
         user_attributes: own,
         owner: box_root(options),
@@ -68,12 +72,12 @@ pub fn prepare(options: &Options) -> Outcome<Option<OwnedFd>> {
             Step::Directory(path) => maker.directories(path)?,
         }
     }
-    mount::detach(&options.stage).context(|| "stage".into())?;
     Ok(namespace)
 }
 
 struct Maker<'a> {
-    stage: &'a Path,
+    place: &'a Path,
+    stage: OwnedFd,
     id_map: Option<&'a OwnedFd>,
     user_attributes: bool,
     /// Root of the box as the machine sees it: the owner of what we make there.
@@ -82,6 +86,20 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// Opens a mount point on the stage; one directly on it is made first.
+    fn target(&self, path: &OsStr, directory: bool) -> Outcome<OwnedFd> {
+        let what = || format!("mount point {:?}", path);
+        if Path::new(path).components().count() == 1 {
+            let made = if directory {
+                fs::create_dir(self.place.join(path))
+            } else {
+                fs::File::create(self.place.join(path)).map(drop)
+            };
+            made.context(what)?;
+        }
+        mount::open_beneath(&self.stage, path, directory).context(what)
+    }
+
     fn tree(&self, path: &OsStr, attributes: TreeAttributes<'_>, deep: bool) -> io::Result<OwnedFd> {
         let tree = mount::clone_tree(path, deep)?;
         mount::set_attributes(&tree, attributes, deep)?;
@@ -100,12 +118,12 @@ impl Maker<'_> {
             ..TreeAttributes::default()
         };
         let tree = self.tree(path, attributes, false)?;
-        let name = self.staged.to_string();
+        let name = format!("layer-{}", self.staged);
         self.staged += 1;
-        let place = self.stage.join(&name);
+        let place = self.place.join(&name);
         fs::create_dir(&place)?;
-        mount::attach(&tree, &mount::open_beneath(place.as_os_str(), true)?)?;
-        Ok(name)
+        mount::attach(&tree, &mount::open_directory(place.as_os_str())?)?;
+        place.into_os_string().into_string().map_err(|_| io::ErrorKind::InvalidInput.into())
     }
 
     fn overlay(&mut self, overlay: &Overlay) -> Outcome<()> {
@@ -131,19 +149,14 @@ impl Maker<'_> {
             name(&overlay.work)?,
             if self.user_attributes { ",userxattr" } else { "" },
         );
-        let target = mount::open_beneath(&overlay.target, true)
-            .context(|| format!("overlay target {:?}", overlay.target))?;
-        let home = env::current_dir().context(|| "current directory".into())?;
-        env::set_current_dir(self.stage).context(|| "stage".into())?;
-        // The descriptor names the target safely while the options are read
-        // relative to the stage. The overlay works with the ids of who mounts
-        // it, and an id-mapped layer knows no other than those of the box.
+        let target = self.target(&overlay.target, true)?;
+        // The overlay works with the ids of who mounts it, and an id-mapped
+        // layer knows no other than those of the box.
         let place = format!("/proc/self/fd/{}", target.as_raw_fd());
         let (uid, gid) = if overlay.id_map { self.owner } else { (0, 0) };
         let mounted = os::as_file_owner(uid, gid, || {
             mount::mount_new("overlay", OsStr::new(&place), mount::MS_NODEV, &data)
         });
-        env::set_current_dir(&home).context(|| "current directory".into())?;
         mounted.context(|| format!("overlay {:?}", overlay.target))
     }
 
@@ -160,15 +173,15 @@ impl Maker<'_> {
         let tree = self
             .tree(&bind.source, attributes, !bind.id_map)
             .context(|| format!("bind {:?}", bind.source))?;
-        mount::open_beneath(&bind.target, false)
-            .and_then(|target| mount::attach(&tree, &target))
-            .context(|| format!("bind on {:?}", bind.target))
+        let found = fs::metadata(&bind.source).context(|| format!("bind {:?}", bind.source))?;
+        let target = self.target(&bind.target, found.is_dir())?;
+        mount::attach(&tree, &target).context(|| format!("bind on {:?}", bind.target))
     }
 
     fn directories(&self, path: &OsStr) -> Outcome<()> {
         let what = || format!("directory {:?}", path);
         let mut so_far = OsString::from(".");
-        let mut reached = mount::open_beneath(&so_far, true).context(what)?;
+        let mut reached = mount::open_beneath(&self.stage, &so_far, true).context(what)?;
         for part in Path::new(path).components() {
             let name = part.as_os_str();
             let make = || mount::make_directory(&reached, name, 0o755);
@@ -180,7 +193,7 @@ impl Maker<'_> {
             }
             so_far.push("/");
             so_far.push(name);
-            reached = mount::open_beneath(&so_far, true).context(what)?;
+            reached = mount::open_beneath(&self.stage, &so_far, true).context(what)?;
         }
         Ok(())
     }

@@ -58,6 +58,7 @@ pub struct Options {
     pub lock: OsString,
     pub console: OsString,
     pub exit_record: OsString,
+    /// Where the private tmpfs with the mounts lies; it hides what is there.
     pub stage: OsString,
     pub status_fd: Option<i32>,
     pub pid_file: Option<OsString>,
@@ -81,7 +82,7 @@ impl Options {
             lock: "lock".into(),
             console: "console.log".into(),
             exit_record: "exit.json".into(),
-            stage: "stage".into(),
+            stage: "/dev/shm".into(),
             status_fd: None,
             pid_file: None,
             namespace: Namespace::None,

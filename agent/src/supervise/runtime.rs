@@ -7,9 +7,11 @@ use super::os::{self, Ending, Reaped};
 use super::record::ExitRecord;
 use crate::sys::mount;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ pub struct Sandbox<'a> {
     signals: OwnedFd,
     console: Console,
     /// Ends when the agent has closed the descriptors that it does not know.
-    started: OwnedFd,
+    started: Option<OwnedFd>,
     runtime: i32,
     /// Process 1 of the box, seen from here.
     leader: i32,
@@ -77,7 +79,7 @@ impl<'a> Sandbox<'a> {
             options,
             signals,
             console: Console::new(console, file),
-            started,
+            started: options.pid_file.is_none().then_some(started),
             runtime: child.id() as i32,
             leader: child.id() as i32,
             leader_ending: None,
@@ -92,18 +94,18 @@ impl<'a> Sandbox<'a> {
     /// the descriptors it was not told about.
     pub fn await_start(&mut self) -> Result<i32, String> {
         let deadline = Instant::now() + self.options.start_limit;
-        let mut byte = [0u8];
         loop {
             let now = Instant::now();
             if now >= deadline {
                 return Err(format!("not up within {:?}", self.options.start_limit));
             }
+            // Between the end of the pipe and the sight of the agent, look often.
+            let closed = self.started.is_none() && self.options.pid_file.is_none();
+            let pause = if closed { Duration::from_millis(1) } else { deadline - now };
             let mut waits = vec![self.signals.as_raw_fd()];
             waits.extend(self.console.descriptor());
-            if self.options.pid_file.is_none() {
-                waits.push(self.started.as_raw_fd());
-            }
-            os::wait_readable(&waits, Some(deadline - now));
+            waits.extend(self.started.as_ref().map(|pipe| pipe.as_raw_fd()));
+            os::wait_readable(&waits, Some(pause));
             let runtime_ending = self.attend();
             if self.stopping {
                 return Err("stopped before it was up".into());
@@ -121,16 +123,36 @@ impl<'a> Sandbox<'a> {
                     };
                 }
                 (_, Some(ending)) => return Err(self.describe(ending)),
-                (None, None) if os::read_some(self.started.as_raw_fd(), &mut byte) == Some(0) => {
-                    // The end of a runtime that failed closes the pipe as well.
-                    return match self.attend() {
-                        Some(ending) => Err(self.describe(ending)),
-                        None => Ok(self.leader),
-                    };
+                (None, None) => {
+                    let mut byte = [0u8];
+                    let pipe = self.started.as_ref().map(|pipe| pipe.as_raw_fd());
+                    if pipe.map_or(false, |pipe| os::read_some(pipe, &mut byte) == Some(0)) {
+                        self.started = None;
+                    }
+                    if let (None, Some(agent)) = (&self.started, self.agent()) {
+                        return Ok(agent);
+                    }
                 }
-                _ => {}
+                (Some(_), None) => {}
             }
         }
+    }
+
+    /// The process below the runtime, or the runtime itself, that has become
+    /// another program. The end of the pipe alone may be that of a failure.
+    fn agent(&self) -> Option<i32> {
+        let path = Path::new(&self.options.runtime[0]);
+        let runtime_name = path.file_name().unwrap_or_default().as_bytes();
+        let is_other = |pid: &i32| {
+            let status = fs::read_to_string(format!("/proc/{}/stat", pid)).unwrap_or_default();
+            let parts = status.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") "));
+            parts.map_or(false, |(name, rest)| {
+                !runtime_name.starts_with(name.as_bytes()) && !rest.starts_with(['Z', 'X'])
+            })
+        };
+        let mut candidates = children(self.runtime);
+        candidates.push(self.runtime);
+        candidates.into_iter().find(is_other)
     }
 
     fn describe(&mut self, ending: Ending) -> String {
@@ -168,7 +190,7 @@ impl<'a> Sandbox<'a> {
         while !self.childless && Instant::now() < deadline {
             cgroups::kill(&self.options.cgroups);
             cgroups::kill(&self.options.owned_cgroups);
-            for pid in children() {
+            for pid in children(std::process::id() as i32) {
                 os::send_signal(pid, os::SIGKILL);
             }
             os::wait_readable(&[self.signals.as_raw_fd()], Some(Duration::from_millis(20)));
@@ -206,11 +228,10 @@ impl<'a> Sandbox<'a> {
     }
 }
 
-/// Our children now. Orphans below us become children, so this reaches all of them in turn.
-fn children() -> Vec<i32> {
-    let own = std::process::id();
-    let listed = fs::read_to_string(format!("/proc/self/task/{}/children", own));
-    if let Ok(text) = listed {
+/// The children of a process now. Orphans below us become our children, so
+/// ours are all in turn.
+fn children(of: i32) -> Vec<i32> {
+    if let Ok(text) = fs::read_to_string(format!("/proc/{}/task/{}/children", of, of)) {
         return text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     }
     let mut found = Vec::new();
@@ -219,7 +240,7 @@ fn children() -> Vec<i32> {
         let stat = pid.and_then(|_| fs::read_to_string(entry.path().join("stat")).ok());
         if let (Some(pid), Some(stat)) = (pid, stat) {
             let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
-            if parent == Some(own.to_string().as_str()) {
+            if parent == Some(of.to_string().as_str()) {
                 found.push(pid);
             }
         }

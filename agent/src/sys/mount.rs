@@ -55,6 +55,7 @@ extern "C" {
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
     fn unshare(flags: c_int) -> c_int;
     fn setns(fd: c_int, kind: c_int) -> c_int;
+    fn openat(dir: c_int, path: *const c_char, flags: c_int, ...) -> c_int;
     fn mkdirat(dir: c_int, path: *const c_char, mode: u32) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
 }
@@ -224,9 +225,9 @@ pub fn attach(tree: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
     .map(drop)
 }
 
-/// Opens `path` below the current directory, without following one link: what
-/// lies there may have been written by a sandbox.
-pub fn open_beneath(path: &OsStr, directory: bool) -> io::Result<OwnedFd> {
+/// Opens `path` below the opened `parent`, without following one link: what lies
+/// there may have been written by a sandbox.
+pub fn open_beneath(parent: &OwnedFd, path: &OsStr, directory: bool) -> io::Result<OwnedFd> {
     let path = path_text(path)?;
     let kind = if directory { O_DIRECTORY } else { 0 };
     let how = OpenHow {
@@ -239,11 +240,22 @@ pub fn open_beneath(path: &OsStr, directory: bool) -> io::Result<OwnedFd> {
     unsafe {
         let fd = check(syscall(
             SYS_OPENAT2,
-            AT_FDCWD as c_long,
+            parent.as_raw_fd() as c_long,
             path.as_ptr(),
             &how as *const OpenHow,
             std::mem::size_of::<OpenHow>(),
         ))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// Opens a directory by its path, for use as a parent.
+pub fn open_directory(path: &OsStr) -> io::Result<OwnedFd> {
+    let path = path_text(path)?;
+    // SAFETY: the string lives through the call; a new descriptor is ours.
+    unsafe {
+        let flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+        let fd = check(openat(AT_FDCWD, path.as_ptr(), flags) as c_long)?;
         Ok(OwnedFd::from_raw_fd(fd as RawFd))
     }
 }
