@@ -6,4 +6,4 @@ export { hashKey, type ApiKeyRecord, type KeyRepository, type KeyRole } from "./
 export type { EventRepository, NewEvent } from "./event-repository.ts";
 export type { WorkerRecord, WorkerRepository, WorkerState } from "./worker-repository.ts";
 export { DEFAULT_RETENTION, type Purged, type Retention } from "./retention.ts";
-export { IDEMPOTENCY_KEY_MS, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
+export { IDEMPOTENCY_KEY_MS, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";

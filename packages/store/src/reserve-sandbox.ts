@@ -1,4 +1,4 @@
-import type { Selectable, Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import { appendEvent } from "./event-repository.ts";
 import { decodeSandbox, encodeSandbox, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
 import type { Tables } from "./tables.ts";
@@ -21,7 +21,7 @@ export interface ReserveSandbox {
   readonly deadlineMs: number;
   /** Most live sandboxes; 0 for no bound. */
   readonly maxLive: number;
-  readonly idempotency?: { readonly key: string; readonly requestHash: string };
+  readonly idempotency?: Idempotency;
 }
 
 /** What became of a reservation. */
@@ -33,15 +33,36 @@ export type Reservation =
   | { readonly kind: "key_conflict" }
   | { readonly kind: "full"; readonly live: number };
 
+/** A key and the request it came with. */
+export interface Idempotency {
+  readonly key: string;
+  /** SHA-256 of the request, hex. */
+  readonly requestHash: string;
+}
+
+/** What a key that was used before answers; undefined when it is new or its time is over. */
+export async function findRepeated(
+  db: Kysely<Tables>,
+  idempotency: Idempotency,
+  now: number,
+): Promise<Extract<Reservation, { kind: "repeated" | "key_conflict" }> | undefined> {
+  const row = await db
+    .selectFrom("idempotency_keys")
+    .innerJoin("sandboxes", "sandboxes.id", "idempotency_keys.sandbox_id")
+    .selectAll("sandboxes")
+    .select("idempotency_keys.request_hash")
+    .where("key", "=", idempotency.key)
+    .where("idempotency_keys.expires_at", ">", now)
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  return row.request_hash === idempotency.requestHash ? { kind: "repeated", sandbox: decodeSandbox(row) } : { kind: "key_conflict" };
+}
+
 /** Checks key and limit, then writes sandbox, lease, key and event: all or nothing, in the transaction given. */
 export async function reserveSandbox(trx: Transaction<Tables>, request: ReserveSandbox, now: number): Promise<Reservation> {
   if (request.idempotency !== undefined) {
-    const before = await findKey(trx, request.idempotency.key, now);
-    if (before !== undefined) {
-      if (before.request_hash !== request.idempotency.requestHash) return { kind: "key_conflict" };
-      const row = await trx.selectFrom("sandboxes").selectAll().where("id", "=", before.sandbox_id).executeTakeFirstOrThrow();
-      return { kind: "repeated", sandbox: decodeSandbox(row) };
-    }
+    const before = await findRepeated(trx, request.idempotency, now);
+    if (before !== undefined) return before;
   }
   if (request.maxLive > 0) {
     const { live } = await trx
@@ -52,13 +73,6 @@ export async function reserveSandbox(trx: Transaction<Tables>, request: ReserveS
     if (Number(live) >= request.maxLive) return { kind: "full", live: Number(live) };
   }
   return { kind: "reserved", sandbox: await insertSandbox(trx, request, now) };
-}
-
-async function findKey(trx: Transaction<Tables>, key: string, now: number): Promise<Selectable<Tables["idempotency_keys"]> | undefined> {
-  const row = await trx.selectFrom("idempotency_keys").selectAll().where("key", "=", key).executeTakeFirst();
-  if (row === undefined || row.expires_at > now) return row;
-  await trx.deleteFrom("idempotency_keys").where("key", "=", key).execute();
-  return undefined;
 }
 
 async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, now: number): Promise<SandboxRecord> {
@@ -93,6 +107,8 @@ async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, 
   }
   await trx.insertInto("leases").values({ sandbox_id: request.id, worker_id: request.workerId, epoch: 1, acquired_at: now }).execute();
   if (request.idempotency !== undefined) {
+    // One whose time is over may still be there.
+    await trx.deleteFrom("idempotency_keys").where("key", "=", request.idempotency.key).execute();
     await trx
       .insertInto("idempotency_keys")
       .values({

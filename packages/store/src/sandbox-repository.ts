@@ -2,7 +2,7 @@ import { isTerminal, type SandboxState } from "@caisson/contract";
 import type { Kysely } from "kysely";
 import { appendEvent, type NewEvent } from "./event-repository.ts";
 import { decodeCursor, encodeCursor } from "./page-cursor.ts";
-import { reserveSandbox, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
+import { findRepeated, reserveSandbox, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
 import type { Tables } from "./tables.ts";
 
@@ -53,6 +53,11 @@ export class SandboxRepository {
   /** Makes a sandbox in state `creating`, with its lease and key, if the limit and the key allow it. One transaction. */
   reserve(request: ReserveSandbox): Promise<Reservation> {
     return this.#db.transaction().execute((trx) => reserveSandbox(trx, request, this.#clock.now()));
+  }
+
+  /** What an Idempotency-Key that was used before answers; undefined when it is new. */
+  repeated(idempotency: Idempotency): Promise<Extract<Reservation, { kind: "repeated" | "key_conflict" }> | undefined> {
+    return findRepeated(this.#db, idempotency, this.#clock.now());
   }
 
   /** One sandbox, ended or not. */

@@ -135,7 +135,10 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect(await store.sandboxes.reserve(request("sb3", { idempotency: { key: "k", requestHash: "other" } }))).toEqual({
         kind: "key_conflict",
       });
+      expect(await store.sandboxes.repeated(idempotency)).toMatchObject({ kind: "repeated", sandbox: { id: "sb1" } });
+      expect(await store.sandboxes.repeated({ key: "k", requestHash: "other" })).toEqual({ kind: "key_conflict" });
       now += IDEMPOTENCY_KEY_MS;
+      expect(await store.sandboxes.repeated(idempotency)).toBeUndefined();
       expect((await store.sandboxes.reserve(request("sb4", { idempotency }))).kind).toBe("reserved");
     });
 
