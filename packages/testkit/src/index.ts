@@ -1,1 +1,3 @@
-export {};
+export { VirtualClock } from "./virtual-clock.ts";
+export { fuzzPlan, SeededRandom } from "./seeded-random.ts";
+export { chaosPair, type ChaosOptions } from "./chaos-pair.ts";
