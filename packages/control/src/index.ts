@@ -1,1 +1,5 @@
 export type * from "./operations.ts";
+export type { Logger } from "./logger.ts";
+export { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";
+export { SteadyClock } from "./steady-clock.ts";
+export { controlDefaults, type ControlDefaults } from "./control-defaults.ts";

@@ -1,0 +1,40 @@
+import { parseDuration, type Config } from "@caisson/contract";
+
+/** Values of the configuration that the orchestrator uses. */
+export interface ControlDefaults {
+  readonly image: string;
+  /** Time to live of requests that name none, in ms. */
+  readonly ttlMs: number;
+  /** Longest time to live, in ms. */
+  readonly maxTtlMs: number;
+  /** Provider of requests that name none; absent: the one a worker prefers. */
+  readonly provider?: string;
+  /** Limits of requests that name none, where the provider can enforce them. */
+  readonly memoryMb?: number;
+  readonly vcpus?: number;
+  readonly pids?: number;
+  /** Most live sandboxes; 0 for no bound. */
+  readonly maxSandboxes: number;
+}
+
+/** The orchestrator's part of a configuration. */
+export function controlDefaults(config: Config): ControlDefaults {
+  const { defaults, providers } = config;
+  return {
+    image: defaults.image,
+    ttlMs: duration(defaults.ttl),
+    maxTtlMs: duration(defaults.max_ttl),
+    ...(providers.default === "auto" ? {} : { provider: providers.default }),
+    ...(defaults.memory_mb === undefined ? {} : { memoryMb: defaults.memory_mb }),
+    ...(defaults.vcpus === undefined ? {} : { vcpus: defaults.vcpus }),
+    pids: defaults.pids,
+    maxSandboxes: defaults.max_sandboxes,
+  };
+}
+
+/** The schema has checked that it is one. */
+function duration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined) throw new TypeError(`not a duration: ${text}`);
+  return ms;
+}

@@ -1,0 +1,368 @@
+import {
+  CaissonError,
+  TRANSITIONAL_DEADLINES,
+  isCaissonError,
+  isErrorCode,
+  isRouted,
+  isTerminal,
+  newId,
+  systemRandom,
+  toCaissonError,
+  type ChannelOpener,
+  type CreateSandbox,
+  type Event,
+  type ListSandboxesQuery,
+  type Random,
+  type Sandbox,
+  type SandboxHost,
+  type SandboxPage,
+} from "@caisson/contract";
+import type { Guest } from "@caisson/guest";
+import type { Idempotency, Retention, SandboxRecord, Store } from "@caisson/store";
+import { Cleaner, DESTROY_DEADLINE_MS } from "./cleaner.ts";
+import type { ControlDefaults } from "./control-defaults.ts";
+import { HostDirectory } from "./host-directory.ts";
+import { listFilter } from "./list-filter.ts";
+import type { Logger } from "./logger.ts";
+import type { OperationName, OperationOptions, Operations } from "./operations.ts";
+import { checkTtl, place, ttlOf } from "./placement.ts";
+import { Reaper } from "./reaper.ts";
+import { Reconciler } from "./reconciler.ts";
+import { requestHash } from "./request-hash.ts";
+import { toSandbox } from "./sandbox-view.ts";
+import { Starter } from "./starter.ts";
+import { sandboxNotFound, StateWriter } from "./state-writer.ts";
+import type { SteadyClock } from "./steady-clock.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+/** Rest between two reconciliations of a worker, in ms. */
+const RECONCILE_EVERY_MS = 10_000;
+/** Time the first reconciliation may hold up a start, in ms. */
+const FIRST_ROUND_MS = 5_000;
+/** Time that work under way gets at the end, in ms. */
+const CLOSE_MS = 10_000;
+/** Time a worker has to answer a small question, in ms. */
+const ASK_DEADLINE_MS = 15_000;
+/** What a waiting caller gets beyond the deadline of what it waits for, in ms. */
+const GRACE_MS = 5_000;
+/** Longest Idempotency-Key. */
+const MAX_KEY_LENGTH = 255;
+
+/** What the orchestrator needs; everything it touches is handed in. */
+export interface OrchestratorOptions {
+  /** Shared with the store, so that both agree on the time. */
+  readonly clock: SteadyClock;
+  readonly random?: Random;
+  readonly store: Store;
+  /** Workers by id. */
+  readonly hosts: ReadonlyMap<string, SandboxHost>;
+  readonly defaults: ControlDefaults;
+  readonly logger: Logger;
+  /** The client of a guest agent over a way to it. */
+  readonly guestOf: (opener: ChannelOpener) => Guest;
+  readonly retention?: Retention;
+}
+
+/** The orchestrator: what users may ask for, and the loops that keep rows and boxes together. */
+export class Orchestrator implements Operations {
+  readonly #options: OrchestratorOptions;
+  readonly #states: StateWriter;
+  readonly #directory: HostDirectory;
+  readonly #cleaner: Cleaner;
+  readonly #starter: Starter;
+  readonly #reaper: Reaper;
+  readonly #reconcilers: ReadonlyMap<string, Reconciler>;
+  /** Ends the loops. */
+  readonly #stop = new AbortController();
+  /** Ends calls to workers. */
+  readonly #abandon = new AbortController();
+  #loops: Promise<unknown> | undefined;
+
+  constructor(options: OrchestratorOptions) {
+    this.#options = options;
+    const { clock, store, hosts, logger } = options;
+    this.#states = new StateWriter(store, logger, (command, sandbox) => {
+      if (command === "destroy") this.#end(sandbox);
+    });
+    const signal = this.#abandon.signal;
+    this.#directory = new HostDirectory({ clock, hosts, logger, signal });
+    this.#cleaner = new Cleaner({ clock, store, hosts, logger, signal });
+    const parts = { clock, store, logger, states: this.#states, cleaner: this.#cleaner };
+    this.#starter = new Starter({ ...parts, hosts, signal });
+    this.#reaper = new Reaper({ ...parts, ...(options.retention === undefined ? {} : { retention: options.retention }) });
+    this.#reconcilers = new Map(
+      [...hosts].map(([id, host]) => [
+        id,
+        new Reconciler({ ...parts, host, starter: this.#starter, everyMs: RECONCILE_EVERY_MS, signal: this.#stop.signal }),
+      ]),
+    );
+  }
+
+  /** Starts the loops. Resolves when every worker was reconciled once, or soon anyway. */
+  async start(): Promise<void> {
+    if (this.#loops !== undefined) return;
+    const reconcilers = [...this.#reconcilers.values()];
+    this.#loops = Promise.all([this.#reaper.run(this.#stop.signal), ...reconcilers.map((reconciler) => reconciler.run())]);
+    try {
+      const deadline = { clock: this.#options.clock, ms: FIRST_ROUND_MS, what: "the first reconciliation", signal: this.#stop.signal };
+      await withDeadline(deadline, () => Promise.all(reconcilers.map((reconciler) => reconciler.firstRound)));
+    } catch (error) {
+      this.#options.logger.warn({ outcome: toCaissonError(error).code }, "started before every worker was reconciled");
+    }
+  }
+
+  /** Takes no new work, gives what is under way some time, and leaves the rest to reconciliation. */
+  async close(): Promise<void> {
+    this.#stop.abort(new CaissonError("shutting_down", "The server is shutting down."));
+    const idle = (): Promise<unknown> => Promise.all([this.#loops, this.#starter.idle(), this.#cleaner.idle()]);
+    try {
+      await withDeadline({ clock: this.#options.clock, ms: CLOSE_MS, what: "work under way" }, idle);
+    } catch (error) {
+      this.#options.logger.warn({ outcome: toCaissonError(error).code }, "work under way is left to the next start");
+      this.#abandon.abort(this.#stop.signal.reason);
+      await idle();
+    }
+  }
+
+  create(request: CreateSandbox, options: OperationOptions & { readonly idempotencyKey?: string } = {}): Promise<Sandbox> {
+    return this.#measured("create", undefined, options, async (line) => {
+      const reserved = await this.#reserve(request, options.idempotencyKey);
+      line["sandbox_id"] = reserved.id;
+      if (reserved.state === "creating") {
+        const { clock } = this.#options;
+        this.#reaper.within(Math.min(reserved.expiresAt, reserved.deadlineAt ?? Infinity) - clock.now());
+        // The caller may leave; the creation goes on.
+        const driven = this.#starter.drive(reserved);
+        const ms = TRANSITIONAL_DEADLINES.creating + GRACE_MS;
+        await withDeadline({ clock, ms, what: "the creation", ...signalOf(options) }, () => driven);
+      }
+      return toSandbox(created(await this.#record(reserved.id)));
+    });
+  }
+
+  get(id: string, options: OperationOptions = {}): Promise<Sandbox> {
+    return this.#measured("get", id, options, async () => toSandbox(await this.#record(id)));
+  }
+
+  list(query: ListSandboxesQuery, options: OperationOptions = {}): Promise<SandboxPage> {
+    return this.#measured("list", undefined, options, async () => {
+      const page = await this.#options.store.sandboxes.list(listFilter(query));
+      return { items: page.items.map(toSandbox), next_cursor: page.nextCursor };
+    });
+  }
+
+  extend(id: string, ttlMs: number, options: OperationOptions = {}): Promise<Sandbox> {
+    return this.#measured("extend", id, options, async () => {
+      checkTtl(ttlMs, this.#options.defaults);
+      for (;;) {
+        const seen = await this.#record(id);
+        if (isTerminal(seen.state)) throw ended(seen);
+        const extended = await this.#options.store.sandboxes.extend(id, seen.version, ttlMs);
+        if (extended === undefined) continue; // somebody else made progress
+        this.#reaper.within(ttlMs);
+        return toSandbox(extended);
+      }
+    });
+  }
+
+  destroy(id: string, options: OperationOptions = {}): Promise<Sandbox> {
+    return this.#measured("destroy", id, options, async () => {
+      const { sandbox } = await this.#states.advance(id, "destroy_requested");
+      const { clock, store } = this.#options;
+      // Joins the clean-up that the transition began; a repeated destroy finds what an earlier one could not finish.
+      if ((await store.sandboxes.lease(id)) !== undefined) {
+        const deadline = { clock, ms: DESTROY_DEADLINE_MS + GRACE_MS, what: "the end of the box", ...signalOf(options) };
+        await withDeadline(deadline, () => this.#cleaner.clean(sandbox));
+      }
+      return toSandbox(sandbox);
+    });
+  }
+
+  withGuest<T>(
+    id: string,
+    operation: OperationName,
+    use: (guest: Guest, sandbox: Sandbox) => Promise<T>,
+    options: OperationOptions & { readonly detail?: string } = {},
+  ): Promise<T> {
+    return this.#measured(operation, id, options, async () => {
+      const seen = await this.#record(id);
+      const host = this.#routed(seen);
+      let result: T;
+      try {
+        result = await use(this.#options.guestOf(host.guest({ sandboxId: id, epoch: seen.epoch })), toSandbox(seen));
+      } catch (error) {
+        throw await this.#doubt(seen, error);
+      }
+      if (seen.state === "unhealthy") await this.#states.observe(seen, "agent_back");
+      return result;
+    });
+  }
+
+  logs(id: string, lines: number, options: OperationOptions = {}): Promise<readonly string[]> {
+    return this.#measured("logs", id, options, async () => {
+      const seen = await this.#record(id);
+      if (isTerminal(seen.state)) throw ended(seen);
+      const host = this.#hostOf(seen);
+      const deadline = { clock: this.#options.clock, ms: ASK_DEADLINE_MS, what: "the console", ...signalOf(options) };
+      return withDeadline(deadline, (signal) => host.logs({ sandboxId: id, epoch: seen.epoch }, lines, signal));
+    });
+  }
+
+  events(after: number, limit: number, options: OperationOptions = {}): Promise<readonly Event[]> {
+    return this.#measured("events", undefined, options, () => this.#options.store.events.after(after, limit));
+  }
+
+  async health(): Promise<{ readonly store: boolean; readonly workers: number }> {
+    const workers = [...this.#reconcilers.values()].filter((reconciler) => reconciler.reachable).length;
+    try {
+      await this.#options.store.ping();
+      return { store: true, workers };
+    } catch (error) {
+      this.#options.logger.error({ outcome: toCaissonError(error).code, err: error }, "the database does not answer");
+      return { store: false, workers };
+    }
+  }
+
+  /** Admission: a repeated key is answered, else a worker is chosen and room is made. */
+  async #reserve(request: CreateSandbox, key: string | undefined): Promise<SandboxRecord> {
+    const { clock, random = systemRandom, store, defaults } = this.#options;
+    const idempotency = idempotencyOf(request, key);
+    const before = idempotency === undefined ? undefined : await store.sandboxes.repeated(idempotency);
+    const ttlMs = before === undefined ? ttlOf(request.ttl, defaults) : 0;
+    const reservation =
+      before ??
+      (await store.sandboxes.reserve({
+        ...place(request, defaults, await this.#directory.describeAll(), await store.sandboxes.load()),
+        id: newId("sandbox", clock.now(), random),
+        ownerId: request.owner_id ?? null,
+        env: request.env ?? {},
+        metadata: request.metadata ?? {},
+        ttlMs,
+        deadlineMs: TRANSITIONAL_DEADLINES.creating,
+        maxLive: defaults.maxSandboxes,
+        ...(idempotency === undefined ? {} : { idempotency }),
+      }));
+    switch (reservation.kind) {
+      case "reserved":
+      case "repeated":
+        return reservation.sandbox;
+      case "key_conflict":
+        throw new CaissonError("idempotency_conflict", "This Idempotency-Key came before with another request.");
+      case "full":
+        throw new CaissonError("resource_limit", `There are ${reservation.live} live sandboxes, and no more are allowed.`, {
+          detail: { limit: "defaults.max_sandboxes", live: reservation.live, max: defaults.maxSandboxes },
+          retryAfter: 5,
+        });
+      default:
+        return reservation satisfies never;
+    }
+  }
+
+  /** The command `destroy` of a transition. */
+  #end(sandbox: SandboxRecord): void {
+    this.#starter.cancel(sandbox.id);
+    void this.#cleaner.clean(sandbox);
+  }
+
+  /** What a failure in a guest says of the sandbox, and what to tell the caller. */
+  async #doubt(seen: SandboxRecord, error: unknown): Promise<unknown> {
+    if (!isCaissonError(error, "agent_unreachable", "sandbox_not_found", "lease_lost", "worker_unavailable")) return error;
+    await this.#reconcilers.get(seen.workerId)?.recheck(seen);
+    const now = await this.#options.store.sandboxes.get(seen.id);
+    if (now !== undefined && isTerminal(now.state)) return ended(now, error);
+    if (isCaissonError(error, "agent_unreachable", "worker_unavailable")) return error;
+    return new CaissonError("agent_unreachable", "The worker of the sandbox does not find it now.", { cause: error, retryAfter: 1 });
+  }
+
+  /** The worker to route to; the error that says why not. */
+  #routed(seen: SandboxRecord): SandboxHost {
+    if (isTerminal(seen.state)) throw ended(seen);
+    if (seen.state === "missing") throw workerUnavailable(seen);
+    if (!isRouted(seen.state)) {
+      throw new CaissonError("state_conflict", `The sandbox is ${seen.state}; it must be running.`, { detail: { state: seen.state } });
+    }
+    return this.#hostOf(seen);
+  }
+
+  #hostOf(seen: SandboxRecord): SandboxHost {
+    const host = this.#options.hosts.get(seen.workerId);
+    if (host === undefined) throw workerUnavailable(seen);
+    return host;
+  }
+
+  async #record(id: string): Promise<SandboxRecord> {
+    const record = await this.#options.store.sandboxes.get(id);
+    if (record === undefined) throw sandboxNotFound(id);
+    return record;
+  }
+
+  /** One log line for every operation: what, on which sandbox, how it ended, how long it took. */
+  async #measured<T>(
+    operation: string,
+    id: string | undefined,
+    options: OperationOptions & { readonly detail?: string },
+    run: (line: Record<string, unknown>) => Promise<T>,
+  ): Promise<T> {
+    const { clock, logger } = this.#options;
+    const line: Record<string, unknown> = { operation, sandbox_id: id, request_id: options.requestId };
+    const begun = clock.monotonic();
+    try {
+      if (this.#stop.signal.aborted) throw this.#stop.signal.reason;
+      const result = await run(line);
+      logger.info({ ...line, outcome: "ok", duration_ms: round(clock.monotonic() - begun) }, "operation");
+      return result;
+    } catch (thrown) {
+      const error = toCaissonError(thrown);
+      const told = { ...line, outcome: error.code, duration_ms: round(clock.monotonic() - begun) };
+      if (error.code === "internal") logger.error({ ...told, err: error }, "operation");
+      else logger.info(told, "operation");
+      throw error;
+    } finally {
+      if (options.detail !== undefined) logger.debug({ ...line, detail: options.detail }, "operation detail");
+    }
+  }
+}
+
+/** A creation as its caller hears of it: the sandbox, or why there is none. */
+function created(record: SandboxRecord): SandboxRecord {
+  // It ran once: then it is what was asked for, whatever became of it.
+  if (record.startedAt !== null) return record;
+  const detail = { sandbox_id: record.id, state: record.state };
+  if (record.state === "error") {
+    const code = isErrorCode(record.reason?.code) ? record.reason.code : "provider_failed";
+    throw new CaissonError(code, record.reason?.message ?? "The sandbox could not be started.", { detail });
+  }
+  if (isTerminal(record.state)) throw new CaissonError("sandbox_destroyed", "The sandbox was ended before it ran.", { detail });
+  throw new CaissonError("deadline_exceeded", "The sandbox is still being created.", { detail, retryAfter: 1 });
+}
+
+function ended(record: SandboxRecord, cause?: unknown): CaissonError {
+  return new CaissonError("sandbox_destroyed", `The sandbox is ${record.state}.`, {
+    cause,
+    detail: { state: record.state, reason: record.reason },
+  });
+}
+
+function workerUnavailable(record: SandboxRecord): CaissonError {
+  return new CaissonError("worker_unavailable", `The worker ${record.workerId} cannot be reached.`, {
+    detail: { worker_id: record.workerId },
+    retryAfter: 10,
+  });
+}
+
+function idempotencyOf(request: CreateSandbox, key: string | undefined): Idempotency | undefined {
+  if (key === undefined) return undefined;
+  if (key.length === 0 || key.length > MAX_KEY_LENGTH) {
+    const message = `must have 1 to ${MAX_KEY_LENGTH} characters`;
+    throw new CaissonError("invalid_request", `Idempotency-Key ${message}.`, { errors: [{ path: "Idempotency-Key", message }] });
+  }
+  return { key, requestHash: requestHash(request) };
+}
+
+function signalOf(options: OperationOptions): { readonly signal?: AbortSignal } {
+  return options.signal === undefined ? {} : { signal: options.signal };
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

@@ -1,0 +1,101 @@
+import { CaissonError, isCaissonError, toCaissonError, type Clock, type HostSandbox, type SandboxHost } from "@caisson/contract";
+import type { SandboxRecord, Store } from "@caisson/store";
+import type { Cleaner } from "./cleaner.ts";
+import type { Logger } from "./logger.ts";
+import { SingleFlight } from "./single-flight.ts";
+import type { StateWriter } from "./state-writer.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+/** First and longest rest before a start is tried again, in ms. */
+const RETRY_MS = { first: 250, longest: 5_000 } as const;
+
+/** What a starter needs. */
+export interface StarterOptions {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly hosts: ReadonlyMap<string, SandboxHost>;
+  readonly states: StateWriter;
+  readonly cleaner: Cleaner;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Drives sandboxes in state `creating` to running or to an end. No lock is held while a box boots; starting is idempotent
+ * by id and epoch, so whoever finds a creation that nobody drives may drive it.
+ */
+export class Starter {
+  readonly #options: StarterOptions;
+  readonly #running = new SingleFlight<void>();
+  readonly #cancels = new Map<string, AbortController>();
+
+  constructor(options: StarterOptions) {
+    this.#options = options;
+  }
+
+  /** Drives a creation, or joins who does. Resolves when it is decided or its deadline has passed; never rejects. */
+  drive(sandbox: SandboxRecord): Promise<void> {
+    return this.#running.run(sandbox.id, async () => {
+      const controller = new AbortController();
+      this.#cancels.set(sandbox.id, controller);
+      try {
+        await this.#drive(sandbox, AbortSignal.any([controller.signal, this.#options.signal]));
+      } catch (error) {
+        // The row is still there: reconciliation drives it again, or its deadline ends it.
+        if (this.#options.signal.aborted) return;
+        this.#options.logger.error({ sandbox_id: sandbox.id, outcome: toCaissonError(error).code, err: error }, "a creation got stuck");
+      } finally {
+        this.#cancels.delete(sandbox.id);
+      }
+    });
+  }
+
+  /** Ends the wait for a start that nobody wants any more. */
+  cancel(id: string): void {
+    this.#cancels.get(id)?.abort(new CaissonError("cancelled", "The sandbox was ended while it started."));
+  }
+
+  /** Resolves when what runs now is done. */
+  idle(): Promise<void> {
+    return this.#running.idle();
+  }
+
+  async #drive(sandbox: SandboxRecord, signal: AbortSignal): Promise<void> {
+    const { clock, store, states, cleaner } = this.#options;
+    let rest: number = RETRY_MS.first;
+    for (;;) {
+      const left = (sandbox.deadlineAt ?? 0) - clock.now();
+      if (left <= 0) {
+        await states.advance(sandbox.id, "deadline_passed");
+        return;
+      }
+      try {
+        const box = await withDeadline({ clock, ms: left, what: "the start of the sandbox", signal }, (inner) =>
+          this.#start(sandbox, inner),
+        );
+        const { sandbox: now } = await states.advance(sandbox.id, "started", { box });
+        // Ended meanwhile: the start came late, and its box must go whether or not a lease is left.
+        if (now.endedAt !== null) void cleaner.clean(now);
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!isCaissonError(error, "worker_unavailable")) {
+          const { code, message } = toCaissonError(error);
+          await states.advance(sandbox.id, "start_failed", { reason: { code, message } });
+          return;
+        }
+      }
+      await clock.sleep(Math.min(rest, left), signal);
+      rest = Math.min(rest * 2, RETRY_MS.longest);
+      if ((await store.sandboxes.get(sandbox.id))?.state !== "creating") return;
+    }
+  }
+
+  async #start(sandbox: SandboxRecord, signal: AbortSignal): Promise<HostSandbox> {
+    const host = this.#options.hosts.get(sandbox.workerId);
+    if (host === undefined) throw new CaissonError("worker_unavailable", `The worker ${sandbox.workerId} is not connected.`);
+    const box = await host.start({ ...sandbox.spec, sandboxId: sandbox.id, epoch: sandbox.epoch, env: sandbox.env }, signal);
+    if (box.state === "stopped") throw new CaissonError("provider_failed", box.reason ?? "The box ended as soon as it had started.");
+    return box;
+  }
+}

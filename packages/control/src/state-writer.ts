@@ -1,0 +1,119 @@
+import {
+  CaissonError,
+  TRANSITIONAL_DEADLINES,
+  transition,
+  type EventType,
+  type HostSandbox,
+  type SandboxCommand,
+  type SandboxEvent,
+  type SandboxState,
+} from "@caisson/contract";
+import type { Reason, SandboxChange, SandboxRecord, Store } from "@caisson/store";
+import type { Logger } from "./logger.ts";
+
+/** Lost races in a row after which a writer gives up; each one means that somebody else made progress. */
+const MAX_ATTEMPTS = 64;
+
+/** What came of an event. */
+export type Advance =
+  | { readonly kind: "moved"; readonly sandbox: SandboxRecord }
+  /** The event changes nothing in this state. */
+  | { readonly kind: "ignored"; readonly sandbox: SandboxRecord }
+  /** Somebody else wrote first; only for events tied to an observed version. */
+  | { readonly kind: "lost" };
+
+/** What is known besides the event. */
+export interface Facts {
+  readonly reason?: Reason;
+  readonly box?: HostSandbox;
+}
+
+/**
+ * The one way in which a state changes: read, decide by the pure transition, write fenced by the version that was read,
+ * and hand the commands of the transition to whoever carries them out.
+ */
+export class StateWriter {
+  readonly #store: Store;
+  readonly #logger: Logger;
+  readonly #carryOut: (command: SandboxCommand, sandbox: SandboxRecord) => void;
+
+  constructor(store: Store, logger: Logger, carryOut: (command: SandboxCommand, sandbox: SandboxRecord) => void) {
+    this.#store = store;
+    this.#logger = logger;
+    this.#carryOut = carryOut;
+  }
+
+  /** Applies an event whatever has changed meanwhile. `sandbox_not_found` when there is no such sandbox. */
+  async advance(id: string, event: SandboxEvent, facts: Facts = {}): Promise<Exclude<Advance, { kind: "lost" }>> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      const sandbox = await this.#store.sandboxes.get(id);
+      if (sandbox === undefined) throw sandboxNotFound(id);
+      const result = await this.observe(sandbox, event, facts);
+      if (result.kind !== "lost") return result;
+    }
+    throw new CaissonError("conflict", `The sandbox ${id} changes too fast.`, { retryAfter: 1 });
+  }
+
+  /** Applies an event to the sandbox as it was seen; does nothing when it has changed since. */
+  async observe(seen: SandboxRecord, event: SandboxEvent, facts: Facts = {}): Promise<Advance> {
+    const decision = transition(seen.state, event);
+    if (decision.kind === "ignore") return { kind: "ignored", sandbox: seen };
+    if (decision.kind === "refuse") {
+      throw new CaissonError(decision.code, `The sandbox ${seen.id} is ${seen.state}.`, { detail: { state: seen.state } });
+    }
+    const reason = facts.reason ?? reasonOf(decision.state, event);
+    const change: SandboxChange = {
+      state: decision.state,
+      reason,
+      deadlineMs: deadlineOf(decision.state),
+      fence: decision.commands.includes("destroy"),
+      ...(facts.box === undefined ? {} : { box: { runtime: facts.box.runtime, imageDigest: facts.box.imageDigest } }),
+      event: { type: eventType(decision.state), data: { from: seen.state, cause: event, reason } },
+    };
+    const sandbox = await this.#store.sandboxes.apply(seen.id, seen.version, change);
+    if (sandbox === undefined) return { kind: "lost" };
+    this.#logger.debug({ sandbox_id: seen.id, from: seen.state, to: sandbox.state, cause: event, reason }, "the state changed");
+    for (const command of decision.commands) this.#carryOut(command, sandbox);
+    return { kind: "moved", sandbox };
+  }
+}
+
+/** The error for an id that no sandbox has. */
+export function sandboxNotFound(id: string): CaissonError {
+  return new CaissonError("sandbox_not_found", `There is no sandbox ${id}.`, { detail: { sandbox_id: id } });
+}
+
+function deadlineOf(state: SandboxState): number | null {
+  const deadlines: Partial<Record<SandboxState, number>> = TRANSITIONAL_DEADLINES;
+  return deadlines[state] ?? null;
+}
+
+function eventType(state: SandboxState): EventType {
+  return state === "creating" ? "sandbox.created" : `sandbox.${state}`;
+}
+
+/** What there is to say of a state when nobody said more. */
+function reasonOf(state: SandboxState, event: SandboxEvent): Reason | null {
+  if (event === "deadline_passed") return { code: "deadline_exceeded", message: "It did not get through this state in time." };
+  switch (state) {
+    case "unhealthy":
+      return { code: "agent_unreachable", message: "Its guest agent does not answer." };
+    case "missing":
+      return { code: "worker_unavailable", message: "Its worker cannot be reached." };
+    case "stopped":
+      return { code: "box_gone", message: "Its worker no longer has it." };
+    case "expired":
+      return { code: "ttl_passed", message: "Its time to live is over." };
+    case "error":
+      return { code: "provider_failed", message: "It could not be started." };
+    case "destroyed":
+    case "creating":
+    case "running":
+    case "pausing":
+    case "paused":
+    case "resuming":
+      return null;
+    default:
+      return state satisfies never;
+  }
+}
