@@ -50,6 +50,13 @@ export const ERROR_TABLE = {
     title: "There is nothing at this address.",
     remedy: "Check the path against the API reference at /docs.",
   },
+  method_not_allowed: {
+    status: 405,
+    retryable: false,
+    exit: 2,
+    title: "This address does not take this method.",
+    remedy: "Use one of the methods that the `Allow` header names.",
+  },
   sandbox_not_found: {
     status: 404,
     retryable: false,
@@ -256,6 +263,13 @@ export const ERROR_TABLE = {
     exit: 8,
     title: "The guest agent of the sandbox does not answer.",
     remedy: "Try again; destroy the sandbox if it persists.",
+  },
+  server_unreachable: {
+    status: 503,
+    retryable: true,
+    exit: 8,
+    title: "No Caisson server answers at this address.",
+    remedy: "Start it with `npm start` or `caisson serve`, or name another with `CAISSON_URL`.",
   },
   shutting_down: { status: 503, retryable: true, exit: 8, title: "The server is shutting down.", remedy: "Try again in a moment." },
 } as const satisfies Record<string, ErrorEntry>;

@@ -1,1 +1,31 @@
-export {};
+export { Caisson, DEFAULT_URL, type CaissonOptions } from "./caisson.ts";
+export { Sandbox, type ClientOptions, type ListOptions, type SandboxStats } from "./sandbox.ts";
+export type { CallOptions } from "./call-options.ts";
+// Commands
+export type { Commands } from "./commands.ts";
+export type { Command } from "./exec-body.ts";
+export type { CommandEvent, CommandExit, OutputStream } from "./command-event.ts";
+export type { AttachOptions, KillOptions, ProcessOptions, RunOptions, SpawnOptions, StreamOptions } from "./command-options.ts";
+export type { CommandResult } from "./command-result.ts";
+// Files
+export type { Files, FileOptions } from "./files.ts";
+export type { Content, HttpClient } from "./http-client.ts";
+// Images, providers, events
+export type { Images } from "./images.ts";
+export type { Providers } from "./providers.ts";
+export type { Events } from "./events.ts";
+// Errors
+export { CaissonApiError } from "./api-error.ts";
+export { CommandFailedError, CommandTimeoutError } from "./command-error.ts";
+// Data of the API
+export type {
+  CreateSandbox,
+  ErrorCode,
+  Event,
+  FileInfo,
+  FileList,
+  Image,
+  Process,
+  ProviderReport,
+  Sandbox as SandboxInfo,
+} from "@caisson/contract";

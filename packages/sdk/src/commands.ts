@@ -1,0 +1,211 @@
+import type { Process } from "@caisson/contract";
+import { CaissonApiError } from "./api-error.ts";
+import type { CallOptions } from "./call-options.ts";
+import { CommandFailedError, CommandTimeoutError } from "./command-error.ts";
+import type { CommandEvent, CommandExit } from "./command-event.ts";
+import type { AttachOptions, KillOptions, RunOptions, SpawnOptions, StreamOptions } from "./command-options.ts";
+import { ResultCollector, type CommandResult } from "./command-result.ts";
+import { execBody, inlineStdin, type Command } from "./exec-body.ts";
+import { followOutput, type OutputOffsets } from "./follow-output.ts";
+import type { Content, HttpClient } from "./http-client.ts";
+import { pause } from "./pause.ts";
+
+/** Bytes of each stream that a result holds unless told otherwise. */
+const MAX_OUTPUT = 67_108_864;
+/** Time for ending a process whose caller left, in ms. */
+const ABANDON_MS = 10_000;
+/** Time that an aborted call waits for the id of the process it began, in ms. */
+const FIRST_RECORD_MS = 2_000;
+
+/** Commands in one sandbox: `sandbox.commands`. */
+export class Commands {
+  readonly #http: HttpClient;
+  readonly #path: string;
+
+  /** Made by `Sandbox`. */
+  constructor(http: HttpClient, sandboxId: string) {
+    this.#http = http;
+    this.#path = `/sandboxes/${encodeURIComponent(sandboxId)}`;
+  }
+
+  /**
+   * Runs a command to its end: a shell line, or a program with its arguments. A status other than 0 is a result, unless
+   * `check` is set. When the call is aborted, the command and all it started are killed.
+   *
+   * ```ts
+   * const { stdout, exitCode } = await sandbox.commands.run(["python3", "-c", "print(6 * 7)"]);
+   * await sandbox.commands.run("npm test", { cwd: "/work", timeout: "5m", onStdout: (text) => process.stdout.write(text) });
+   * ```
+   */
+  async run(command: Command, options: RunOptions = {}): Promise<CommandResult> {
+    const collector = new ResultCollector(options.maxOutput ?? MAX_OUTPUT);
+    let exit: CommandExit | undefined;
+    for await (const event of this.stream(command, options)) {
+      collector.add(event);
+      if (event.type === "exit") exit = event;
+      else if (event.type === "output") await (event.stream === "stdout" ? options.onStdout : options.onStderr)?.(event.text);
+    }
+    if (exit === undefined) throw new CaissonApiError("protocol_error", "The command ended without a status.");
+    const result = collector.finish(exit);
+    if (exit.timedOut) throw new CommandTimeoutError(result);
+    if (options.check === true && result.exitCode !== 0) throw new CommandFailedError(result);
+    return result;
+  }
+
+  /**
+   * Runs a command and yields what it says while it runs; the last event is `exit`. A connection that breaks is made again
+   * without losing a byte. Leaving the loop early kills the command and all it started.
+   *
+   * ```ts
+   * for await (const event of sandbox.commands.stream("make -j4")) {
+   *   if (event.type === "output") process[event.stream].write(event.bytes);
+   * }
+   * ```
+   */
+  async *stream(command: Command, options: StreamOptions = {}): AsyncGenerator<CommandEvent, void, void> {
+    options.signal?.throwIfAborted();
+    const stdin = inlineStdin(options.stdin);
+    const stop = new AbortController();
+    let processId: number | undefined;
+    // A process whose id is not known yet could not be killed: its first record is waited for a little.
+    const abort = (): void => {
+      const now = (): void => stop.abort(options.signal?.reason);
+      if (processId !== undefined) now();
+      else void pause(FIRST_RECORD_MS, stop.signal).then(now, now);
+    };
+    options.signal?.addEventListener("abort", abort, { once: true });
+    const inner = { timeoutMs: options.timeoutMs, signal: stop.signal };
+    const json = { ...execBody(command, options), ...(stdin ?? { stdin_open: true }), stream: true };
+    const events = followOutput({
+      open: async () => (await this.#http.stream({ ...inner, method: "POST", path: `${this.#path}/exec`, json })).body,
+      resume: (id, from) => this.#output(id, from, inner),
+      from: { stdout: 0, stderr: 0 },
+      signal: stop.signal,
+    });
+    let ended = false;
+    let fed: Promise<void> = Promise.resolve();
+    try {
+      for await (const event of events) {
+        if (event.type === "exit") ended = true;
+        if (event.type === "start") {
+          processId = event.processId;
+          options.signal?.throwIfAborted();
+          if (stdin === undefined && options.stdin !== undefined) fed = this.#feed(processId, options.stdin, stop);
+        }
+        yield event;
+      }
+    } finally {
+      options.signal?.removeEventListener("abort", abort);
+      if (!ended && processId !== undefined) await this.#abandon(processId);
+      stop.abort();
+      await fed;
+    }
+  }
+
+  /**
+   * Starts a command in the background and returns at once.
+   *
+   * ```ts
+   * const server = await sandbox.commands.spawn("python3 -m http.server 8000");
+   * ```
+   */
+  async spawn(command: Command, options: SpawnOptions = {}): Promise<Process> {
+    const { stdin } = options;
+    const open = typeof stdin === "object" && "open" in stdin;
+    const input = open ? { stdin_open: true } : inlineStdin(stdin);
+    const json = { ...execBody(command, options), ...(input ?? { stdin_open: true }), background: true };
+    const process = await this.#http.json<Process>({ ...call(options), method: "POST", path: `${this.#path}/exec`, json });
+    if (input === undefined) await this.write(process.process_id, stdin as string | Uint8Array, { ...call(options), end: true });
+    return process;
+  }
+
+  /** Processes of the sandbox, the ended ones that it still remembers among them. */
+  async list(options: CallOptions = {}): Promise<readonly Process[]> {
+    const { items } = await this.#http.json<{ items: Process[] }>({ ...call(options), method: "GET", path: `${this.#path}/processes` });
+    return items;
+  }
+
+  /** One process; throws `process_not_found`. */
+  async get(processId: number, options: CallOptions = {}): Promise<Process> {
+    return this.#http.json({ ...call(options), method: "GET", path: `${this.#path}/processes/${processId}` });
+  }
+
+  /**
+   * Follows a process that runs already, from byte offsets on, to its end. Leaving the loop early leaves the process alone.
+   *
+   * ```ts
+   * for await (const event of sandbox.commands.attach(id, { from: { stdout: 1024 } })) console.log(event);
+   * ```
+   */
+  attach(processId: number, options: AttachOptions = {}): AsyncGenerator<CommandEvent, void, void> {
+    const from = options.from ?? {};
+    return followOutput({
+      open: () => this.#output(processId, from, options),
+      resume: (_id, next) => this.#output(processId, next, options),
+      from,
+      signal: options.signal,
+    });
+  }
+
+  /** Waits for a process to end, from wherever it is. */
+  async wait(processId: number, options: AttachOptions & Pick<RunOptions, "maxOutput"> = {}): Promise<CommandResult> {
+    const collector = new ResultCollector(options.maxOutput ?? MAX_OUTPUT);
+    for await (const event of this.attach(processId, options)) {
+      collector.add(event);
+      if (event.type === "exit") return collector.finish(event);
+    }
+    throw new CaissonApiError("protocol_error", "The process ended without a status.");
+  }
+
+  /**
+   * Signals a process; by default it asks the whole tree to end.
+   *
+   * ```ts
+   * await sandbox.commands.kill(server.process_id, { signalName: "KILL" });
+   * ```
+   */
+  async kill(processId: number, options: KillOptions = {}): Promise<void> {
+    const json = {
+      ...(options.signalName === undefined ? {} : { signal: options.signalName }),
+      ...(options.scope === undefined ? {} : { scope: options.scope }),
+    };
+    await this.#http.json({ ...call(options), method: "POST", path: `${this.#path}/processes/${processId}/signal`, json });
+  }
+
+  /** Writes to the standard input of a process that was started with it open; `end` closes it afterwards. */
+  async write(processId: number, content: Content, options: CallOptions & { readonly end?: boolean } = {}): Promise<void> {
+    await this.#http.json({
+      ...call(options),
+      method: "POST",
+      path: `${this.#path}/processes/${processId}/stdin`,
+      query: { end: options.end === true ? true : undefined },
+      content,
+    });
+  }
+
+  async #output(processId: number, from: OutputOffsets, options: CallOptions): Promise<AsyncIterable<Uint8Array>> {
+    const query = { stdout_offset: from.stdout, stderr_offset: from.stderr };
+    const path = `${this.#path}/processes/${processId}/output`;
+    return (await this.#http.stream({ ...call(options), method: "GET", path, query })).body;
+  }
+
+  /** Sends input beside the output; a command that ends or closes its input before it has read all is no failure. */
+  async #feed(processId: number, content: Content, stop: AbortController): Promise<void> {
+    try {
+      await this.write(processId, content, { signal: stop.signal, timeoutMs: 0, end: true });
+    } catch (error) {
+      const gone = error instanceof CaissonApiError && (error.code === "process_not_found" || error.code === "state_conflict");
+      if (!gone && !stop.signal.aborted) stop.abort(error);
+    }
+  }
+
+  async #abandon(processId: number): Promise<void> {
+    // Whatever made the caller leave matters more than whether this works; the sandbox's deadline ends what is left.
+    await this.kill(processId, { signalName: "KILL", timeoutMs: ABANDON_MS }).catch(() => undefined);
+  }
+}
+
+/** The options that concern the request itself. */
+function call(options: CallOptions): CallOptions {
+  return { signal: options.signal, timeoutMs: options.timeoutMs };
+}

@@ -1,0 +1,184 @@
+import { errorFromResponse, CaissonApiError } from "./api-error.ts";
+import type { CallOptions } from "./call-options.ts";
+import { pause } from "./pause.ts";
+
+/** Values of a query; undefined ones are left out. */
+export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+
+/** What an upload may be made of. */
+export type Content = string | Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/** One request. */
+export interface HttpRequest extends CallOptions {
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  /** Path below `/api/v1`, encoded. */
+  readonly path: string;
+  readonly query?: Query;
+  /** JSON body. */
+  readonly json?: unknown;
+  /** Raw body. */
+  readonly content?: Content;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Whether it may be sent again when the connection broke before an answer. Default: for GET and DELETE. */
+  readonly idempotent?: boolean;
+}
+
+/** Where the server is and who calls. */
+export interface HttpTarget {
+  readonly url: string;
+  readonly apiKey: string | undefined;
+  readonly adminApiKey: string | undefined;
+  readonly fetch: typeof fetch;
+  readonly timeoutMs: number;
+}
+
+/** Times that a request is sent again when no answer came. */
+const RESENDS = 2;
+
+/** Sends requests: keys, deadlines, errors. */
+export class HttpClient {
+  readonly #target: HttpTarget;
+
+  constructor(target: HttpTarget) {
+    this.#target = target;
+  }
+
+  /** Address of the server. */
+  get url(): string {
+    return this.#target.url;
+  }
+
+  /** The JSON answer. */
+  async json<T>(request: HttpRequest): Promise<T> {
+    return this.#answer(request, async (response) => (response.status === 204 ? undefined : await response.json()) as T);
+  }
+
+  /** The bytes of the answer, all of them. */
+  async bytes(request: HttpRequest): Promise<Uint8Array> {
+    return this.#answer(request, async (response) => new Uint8Array(await response.arrayBuffer()));
+  }
+
+  /** The answer as a stream. The deadline ends when it begins. */
+  async stream(request: HttpRequest): Promise<{ readonly body: ReadableStream<Uint8Array>; readonly headers: Headers }> {
+    const { response, deadline } = await this.#send(request);
+    deadline.clear();
+    const body = (response.body as ReadableStream<Uint8Array> | null) ?? new Blob([]).stream();
+    return { body: body as ReadableStream<Uint8Array>, headers: response.headers };
+  }
+
+  async #answer<T>(request: HttpRequest, read: (response: Response) => Promise<T>): Promise<T> {
+    const { response, deadline } = await this.#send(request);
+    try {
+      return await read(response);
+    } catch (error) {
+      throw this.#explain(error, request, deadline);
+    } finally {
+      deadline.clear();
+    }
+  }
+
+  async #send(request: HttpRequest): Promise<{ readonly response: Response; readonly deadline: Deadline }> {
+    const repeatable = request.idempotent ?? (request.method === "GET" || request.method === "DELETE");
+    for (let attempt = 0; ; attempt += 1) {
+      const deadline = new Deadline(request.timeoutMs ?? this.#target.timeoutMs, request.signal);
+      try {
+        const response = await this.#target.fetch(this.#address(request), this.#init(request, deadline.signal));
+        if (response.ok) return { response, deadline };
+        const error = await errorFromResponse(response);
+        throw error;
+      } catch (error) {
+        deadline.clear();
+        const explained = this.#explain(error, request, deadline);
+        const lost = explained instanceof CaissonApiError && explained.code === "server_unreachable" && !(error instanceof CaissonApiError);
+        if (!lost || !repeatable || attempt >= RESENDS) throw explained;
+        await pause(100 * 2 ** attempt, request.signal);
+      }
+    }
+  }
+
+  #address(request: HttpRequest): string {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(request.query ?? {})) {
+      for (const one of Array.isArray(value) ? (value as readonly string[]) : [value])
+        if (one !== undefined) query.append(name, String(one));
+    }
+    const text = query.toString();
+    return `${this.#target.url}/api/v1${request.path}${text === "" ? "" : `?${text}`}`;
+  }
+
+  #init(request: HttpRequest, signal: AbortSignal): RequestInit {
+    const headers: Record<string, string> = { accept: "application/json", ...request.headers };
+    if (this.#target.apiKey !== undefined) headers["x-api-key"] = this.#target.apiKey;
+    if (this.#target.adminApiKey !== undefined) headers["x-admin-api-key"] = this.#target.adminApiKey;
+    const init: RequestInit & { duplex?: "half" } = { method: request.method, headers, signal };
+    if (request.json !== undefined) {
+      headers["content-type"] = "application/json";
+      init.body = JSON.stringify(request.json);
+    } else if (request.content !== undefined) {
+      headers["content-type"] = "application/octet-stream";
+      init.body = toBody(request.content) as NonNullable<RequestInit["body"]>;
+      init.duplex = "half"; // streams are sent while they are read
+    }
+    return init;
+  }
+
+  #explain(error: unknown, request: HttpRequest, deadline: Deadline): unknown {
+    if (error instanceof CaissonApiError) return error;
+    if (request.signal?.aborted) return request.signal.reason;
+    if (deadline.passed) {
+      const message = `${request.method} ${request.path} was not answered within ${deadline.ms} ms.`;
+      return new CaissonApiError("deadline_exceeded", message, { cause: error });
+    }
+    const reason = reasonOf(error);
+    return new CaissonApiError("server_unreachable", `No answer from ${this.#target.url}${reason === undefined ? "" : `: ${reason}`}.`, {
+      cause: error,
+    });
+  }
+}
+
+/** Why a fetch failed, as far as the platform tells: `ECONNREFUSED`. */
+function reasonOf(error: unknown): string | undefined {
+  const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
+  const code = (cause as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" ? code : cause instanceof Error ? cause.message : undefined;
+}
+
+/** A time limit together with the caller's own signal. */
+class Deadline {
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  passed = false;
+  readonly #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(ms: number, signal: AbortSignal | undefined) {
+    this.ms = ms;
+    const controller = new AbortController();
+    this.signal = signal === undefined ? controller.signal : AbortSignal.any([controller.signal, signal]);
+    if (ms > 0 && Number.isFinite(ms)) {
+      this.#timer = setTimeout(() => {
+        this.passed = true;
+        controller.abort(new Error("deadline"));
+      }, ms);
+    }
+  }
+
+  /** Ends the time limit; the caller's signal stays. */
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function toBody(content: Content): unknown {
+  if (typeof content === "string" || content instanceof Uint8Array || content instanceof ReadableStream) return content;
+  const iterator = content[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const next = await iterator.next();
+      if (next.done === true) controller.close();
+      else controller.enqueue(next.value);
+    },
+    cancel: async (reason) => {
+      await iterator.return?.(reason);
+    },
+  });
+}

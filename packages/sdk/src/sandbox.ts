@@ -1,0 +1,168 @@
+import type { CreateSandbox, Sandbox as SandboxInfo } from "@caisson/contract";
+import type { CallOptions } from "./call-options.ts";
+import { Caisson } from "./caisson.ts";
+import { Commands } from "./commands.ts";
+import { Files } from "./files.ts";
+
+/** Options of calls that stand alone. */
+export interface ClientOptions extends CallOptions {
+  /** The server. @default one made from the environment */
+  readonly client?: Caisson | undefined;
+}
+
+/** Options of `Sandbox.list`. */
+export interface ListOptions extends ClientOptions {
+  /** States wanted, or `all`. @default all that have not ended */
+  readonly state?: SandboxInfo["state"] | "all" | readonly SandboxInfo["state"][] | undefined;
+  /** Labels that must all match. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** Sandboxes fetched at a time. @default 100 */
+  readonly pageSize?: number | undefined;
+}
+
+/** Figures of a sandbox. */
+export interface SandboxStats {
+  readonly uptime_ms: number;
+  readonly processes: number;
+  readonly sessions: number;
+  readonly memory_bytes: number;
+  readonly cpu_ms: number;
+  readonly disk_total: number;
+  readonly disk_free: number;
+}
+
+/** Time for a sandbox to start, in ms: longer than the server gives it, so that the server's answer comes first. */
+const CREATE_MS = 150_000;
+
+/**
+ * An isolated computer.
+ *
+ * ```ts
+ * await using sandbox = await Sandbox.create({ memory_mb: 512, ttl: "10m" });
+ * const { stdout } = await sandbox.commands.run("python3 -c 'print(6*7)'");
+ * ```
+ */
+export class Sandbox implements AsyncDisposable {
+  /** Runs commands. */
+  readonly commands: Commands;
+  /** Reads and writes files. */
+  readonly files: Files;
+  readonly #client: Caisson;
+  #info: SandboxInfo;
+
+  private constructor(client: Caisson, info: SandboxInfo) {
+    this.#client = client;
+    this.#info = info;
+    this.commands = new Commands(client.http, info.id);
+    this.files = new Files(client.http, info.id);
+  }
+
+  /**
+   * Creates a sandbox and waits until it runs. Sent again when the connection broke; it still makes only one.
+   *
+   * ```ts
+   * const sandbox = await Sandbox.create({ image: "debian:12", metadata: { team: "a" } });
+   * ```
+   */
+  static async create(request: CreateSandbox = {}, options: ClientOptions & { readonly idempotencyKey?: string } = {}): Promise<Sandbox> {
+    const client = options.client ?? new Caisson();
+    const info = await client.http.json<SandboxInfo>({
+      method: "POST",
+      path: "/sandboxes",
+      json: request,
+      headers: { "idempotency-key": options.idempotencyKey ?? crypto.randomUUID() },
+      idempotent: true,
+      signal: options.signal,
+      timeoutMs: options.timeoutMs ?? CREATE_MS,
+    });
+    return new Sandbox(client, info);
+  }
+
+  /** A sandbox by its id; throws `sandbox_not_found`. */
+  static async connect(id: string, options: ClientOptions = {}): Promise<Sandbox> {
+    const client = options.client ?? new Caisson();
+    return new Sandbox(client, await fetchInfo(client, id, options));
+  }
+
+  /**
+   * All sandboxes, newest first, page by page.
+   *
+   * ```ts
+   * for await (const sandbox of Sandbox.list({ metadata: { team: "a" } })) console.log(sandbox.id, sandbox.info.state);
+   * ```
+   */
+  static async *list(options: ListOptions = {}): AsyncGenerator<Sandbox, void, void> {
+    const client = options.client ?? new Caisson();
+    const { signal, timeoutMs, state } = options;
+    let cursor: string | undefined;
+    do {
+      const query = {
+        state: Array.isArray(state) ? state.join(",") : (state as string | undefined),
+        metadata: Object.entries(options.metadata ?? {}).map(([key, value]) => `${key}=${value}`),
+        limit: options.pageSize,
+        cursor,
+      };
+      const page = await client.http.json<{ items: SandboxInfo[]; next_cursor: string | null }>({
+        method: "GET",
+        path: "/sandboxes",
+        query,
+        signal,
+        timeoutMs,
+      });
+      for (const info of page.items) yield new Sandbox(client, info);
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+  }
+
+  /** Its id. */
+  get id(): string {
+    return this.#info.id;
+  }
+
+  /** What was known of it last; `refresh` asks anew. */
+  get info(): SandboxInfo {
+    return this.#info;
+  }
+
+  /** Asks the server how it is. */
+  async refresh(options: CallOptions = {}): Promise<SandboxInfo> {
+    this.#info = await fetchInfo(this.#client, this.id, options);
+    return this.#info;
+  }
+
+  /** Sets its time to live, counted from now. */
+  async extend(ttl: string, options: CallOptions = {}): Promise<SandboxInfo> {
+    this.#info = await this.#client.http.json({ ...options, method: "POST", path: `${pathOf(this.id)}/extend`, json: { ttl } });
+    return this.#info;
+  }
+
+  /** Ends it, from any state; everything in it is gone. Repeating it is fine. */
+  async destroy(options: CallOptions = {}): Promise<SandboxInfo> {
+    this.#info = await this.#client.http.json({ ...options, method: "DELETE", path: pathOf(this.id) });
+    return this.#info;
+  }
+
+  /** The last lines of its console. */
+  async logs(options: CallOptions & { readonly lines?: number } = {}): Promise<readonly string[]> {
+    const { signal, timeoutMs, lines } = options;
+    return this.#client.http.json({ signal, timeoutMs, method: "GET", path: `${pathOf(this.id)}/logs`, query: { lines } });
+  }
+
+  /** What it uses now. */
+  async stats(options: CallOptions = {}): Promise<SandboxStats> {
+    return this.#client.http.json({ ...options, method: "GET", path: `${pathOf(this.id)}/stats` });
+  }
+
+  /** Destroys it at the end of the scope that holds it with `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.destroy();
+  }
+}
+
+function pathOf(id: string): string {
+  return `/sandboxes/${encodeURIComponent(id)}`;
+}
+
+function fetchInfo(client: Caisson, id: string, options: CallOptions): Promise<SandboxInfo> {
+  return client.http.json({ signal: options.signal, timeoutMs: options.timeoutMs, method: "GET", path: pathOf(id) });
+}
