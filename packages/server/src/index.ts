@@ -1,1 +1,3 @@
-export {};
+export { createServer, type HttpServer } from "./create-server.ts";
+export { DEFAULT_LIMITS, type ServerLimits, type ServerOptions } from "./server-options.ts";
+export { createKeyVerifier, hashKey, type Caller, type HashedKey, type KeyVerifier, type Role } from "./auth/key-verifier.ts";

@@ -1,0 +1,40 @@
+import { CaissonError } from "@caisson/contract";
+import type { FastifyRequest } from "fastify";
+import type { Access } from "../http/route-config.ts";
+import type { Caller, KeyVerifier } from "./key-verifier.ts";
+
+/** Longest key that is looked at. */
+const MAX_KEY = 512;
+
+/** The keys a request presents, with the header each came in. */
+function presentedKeys(request: FastifyRequest): { readonly header: string; readonly key: string }[] {
+  const keys: { header: string; key: string }[] = [];
+  for (const header of ["x-admin-api-key", "x-api-key"]) {
+    const key = request.headers[header];
+    if (typeof key === "string" && key.length > 0) keys.push({ header, key });
+  }
+  const bearer = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? "");
+  if (bearer !== null) keys.push({ header: "authorization", key: bearer[1] ?? "" });
+  else if (request.headers.authorization !== undefined) keys.push({ header: "authorization", key: "" });
+  return keys;
+}
+
+/**
+ * Who calls, for a route of the given access. Every key presented must be right: a wrong one beside a right one is a mistake
+ * worth telling. Throws `unauthorized` or `forbidden`.
+ */
+export async function authenticate(request: FastifyRequest, access: Exclude<Access, "open">, keys: KeyVerifier): Promise<Caller> {
+  const presented = presentedKeys(request);
+  if (presented.length === 0) throw new CaissonError("unauthorized", "The request carries no API key.");
+  let strongest: Caller | undefined;
+  for (const { header, key } of presented) {
+    const caller = key.length > 0 && key.length <= MAX_KEY ? await keys.verify(key) : undefined;
+    if (caller === undefined)
+      throw new CaissonError("unauthorized", `The key in the header ${header} is not valid.`, { detail: { header } });
+    if (strongest === undefined || caller.role === "admin") strongest = caller;
+  }
+  if (strongest === undefined) throw new CaissonError("unauthorized", "The request carries no API key.");
+  if (access === "admin" && strongest.role !== "admin")
+    throw new CaissonError("forbidden", `The key ${strongest.name} may not do this; it needs the admin key.`);
+  return strongest;
+}

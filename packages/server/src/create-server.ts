@@ -1,0 +1,48 @@
+import type { AddressInfo } from "node:net";
+import type { App } from "./http/app.ts";
+import { createApp } from "./http/create-app.ts";
+import { LiveRequests } from "./http/live-requests.ts";
+import { registerRoutes } from "./routes/register-routes.ts";
+import { DEFAULT_LIMITS, type ServerOptions, type Services } from "./server-options.ts";
+
+/** The HTTP API of a control plane. */
+export interface HttpServer {
+  /** The application, for requests without a socket in tests. */
+  readonly app: App;
+  /** Listens and returns the URL. Port 0 takes any free one. */
+  listen(address: { readonly host: string; readonly port: number }): Promise<string>;
+  /**
+   * Stops accepting, ends streams with an `error` record `shutting_down`, waits for the rest until the deadline, then
+   * breaks what is left. Nothing in a sandbox is stopped. Repeating it is fine.
+   */
+  close(): Promise<void>;
+}
+
+/** Builds the HTTP API over the interfaces handed in; it holds no state of its own beyond requests in progress. */
+export async function createServer(options: ServerOptions): Promise<HttpServer> {
+  const services: Services = { ...options, limits: { ...DEFAULT_LIMITS, ...options.limits } };
+  const live = new LiveRequests();
+  const app = createApp(services, live);
+  await registerRoutes(app, services);
+  await app.ready();
+  return {
+    app,
+    listen: async ({ host, port }) => {
+      await app.listen({ host, port });
+      const address = app.server.address() as AddressInfo;
+      return `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
+    },
+    close: async () => {
+      live.beginClose();
+      const deadline = services.clock.schedule(services.limits.closeDeadlineMs, () => {
+        live.endAll();
+        app.server.closeAllConnections();
+      });
+      try {
+        await app.close();
+      } finally {
+        deadline.cancel();
+      }
+    },
+  };
+}

@@ -1,0 +1,53 @@
+import { CaissonError, formatDuration, parseDuration, type ExecRequest, type FieldError } from "@caisson/contract";
+import type { ProcessSpec } from "@caisson/guest";
+import { quoteShellWord } from "./shell-quote.ts";
+
+/** How long commands may run, in ms; 0 for no bound. */
+export interface ExecTimeouts {
+  readonly execTimeoutMs: number;
+  readonly maxExecTimeoutMs: number;
+}
+
+/** The process that an exec request asks for. Throws `invalid_request` for what the schema alone cannot see. */
+export function processSpecOf(request: ExecRequest, timeouts: ExecTimeouts): ProcessSpec {
+  const errors: FieldError[] = [];
+  if (request.command.includes("\0")) errors.push({ path: "command", message: "must not contain a NUL" });
+  for (const [index, arg] of (request.args ?? []).entries())
+    if (arg.includes("\0")) errors.push({ path: `args.${index}`, message: "must not contain a NUL" });
+  const timeoutMs = timeoutOf(request.timeout, timeouts, errors);
+  const [first] = errors;
+  if (first !== undefined) throw new CaissonError("invalid_request", `The body was refused: ${first.path} ${first.message}.`, { errors });
+  return {
+    ...programOf(request),
+    stdin: request.stdin_open === true || request.stdin !== undefined || request.stdin_base64 !== undefined,
+    ...(request.env === undefined ? {} : { env: request.env }),
+    ...(request.workdir === undefined ? {} : { cwd: request.workdir }),
+    ...(request.user === undefined ? {} : { user: request.user }),
+    ...(timeoutMs === 0 ? {} : { timeoutMs }),
+    ...(request.output_limit === undefined ? {} : { outputLimit: request.output_limit }),
+    ...(request.on_full === undefined ? {} : { onFull: request.on_full }),
+  };
+}
+
+/** The bytes that a request gives for standard input; undefined for none. */
+export function stdinOf(request: ExecRequest): Uint8Array | undefined {
+  if (request.stdin !== undefined) return Buffer.from(request.stdin, "utf8");
+  if (request.stdin_base64 !== undefined) return Buffer.from(request.stdin_base64, "base64");
+  return undefined;
+}
+
+function programOf(request: ExecRequest): { argv: readonly string[] } | { command: string } {
+  const { command, args = [] } = request;
+  const mode = request.mode ?? (request.args === undefined ? "shell" : "argv");
+  if (mode === "argv") return { argv: [command, ...args] };
+  return { command: [command, ...args.map(quoteShellWord)].join(" ") };
+}
+
+function timeoutOf(text: string | undefined, { execTimeoutMs, maxExecTimeoutMs }: ExecTimeouts, errors: FieldError[]): number {
+  const bounded = maxExecTimeoutMs > 0;
+  if (text === undefined) return bounded && (execTimeoutMs === 0 || execTimeoutMs > maxExecTimeoutMs) ? maxExecTimeoutMs : execTimeoutMs;
+  const asked = parseDuration(text) ?? 0;
+  if (bounded && (asked === 0 || asked > maxExecTimeoutMs))
+    errors.push({ path: "timeout", message: `must be at most ${formatDuration(maxExecTimeoutMs)} here (defaults.max_exec_timeout)` });
+  return asked;
+}

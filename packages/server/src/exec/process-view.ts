@@ -1,0 +1,23 @@
+import type { Process } from "@caisson/contract";
+import type { Session } from "@caisson/guest";
+import { exitCodeOf } from "./exit-status.ts";
+
+/** A process as the API shows it. */
+export function toProcess(session: Session): Process {
+  const [program = "", ...args] = session.argv;
+  const { exit } = session;
+  return {
+    process_id: session.id,
+    pid: session.pid,
+    command: session.command ?? program,
+    args: session.command === null ? args : [],
+    workdir: session.cwd,
+    user: session.user,
+    started_at: new Date(session.startedAtMs).toISOString(),
+    running: exit === null,
+    stdout: { start: session.stdout.start, end: session.stdout.end },
+    stderr: { start: session.stderr.start, end: session.stderr.end },
+    exit:
+      exit === null ? null : { exit_code: exitCodeOf(exit), signal: exit.signal, duration_ms: exit.durationMs, timed_out: exit.timedOut },
+  };
+}

@@ -1,0 +1,132 @@
+import { CaissonError } from "@caisson/contract";
+import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { authenticate } from "../auth/authenticate.ts";
+import type { Services } from "../server-options.ts";
+import type { App } from "./app.ts";
+import { answerBrokenRequest } from "./client-error.ts";
+import { allowedOrigins, applyCors } from "./cors.ts";
+import { parseJsonBody } from "./json-body.ts";
+import { shuttingDown, type LiveRequests } from "./live-requests.ts";
+import { sendProblem } from "./problem.ts";
+import { parseQuery } from "./query-string.ts";
+import { requestIdOf } from "./request-id.ts";
+import { logRequest } from "./request-log.ts";
+import { RequestScope } from "./request-scope.ts";
+import { RouteTable } from "./route-table.ts";
+import { SECURITY_HEADERS } from "./security-headers.ts";
+import { validatorCompiler } from "./validation.ts";
+
+/** How long the rest of a body is read after an answer that did not wait for it, in ms. */
+const LINGER_MS = 5_000;
+
+/** The application without its routes: everything that is the same for every request. */
+export function createApp(services: Services, live: LiveRequests): App {
+  const { limits, clock, random } = services;
+  const origins = allowedOrigins(services.corsAllowedOrigins);
+  const table = new RouteTable();
+  const app: App = Fastify({
+    loggerInstance: services.logger,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
+    requestIdHeader: false,
+    genReqId: (message) => requestIdOf(message, random),
+    bodyLimit: limits.jsonBodyBytes,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    forceCloseConnections: "idle",
+    keepAliveTimeout: limits.keepAliveMs,
+    // A body may take as long as its client needs; each reader of one bounds its own waiting.
+    requestTimeout: 0,
+    connectionTimeout: 0,
+    http: {
+      headersTimeout: limits.headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+      noDelay: true,
+    },
+    routerOptions: { querystringParser: parseQuery, maxParamLength: 1024 },
+    clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error, request, reply) => {
+      request.scope = new RequestScope(request.id, clock);
+      reply.raw.once("close", () => logRequest(request, reply as FastifyReply, clock));
+      sendProblem(request, reply as FastifyReply, error);
+    },
+  }).withTypeProvider<ZodTypeProvider>();
+
+  app.setValidatorCompiler(validatorCompiler);
+  // Answers are typed where they are made; checking them again would only turn a done deed into a 500.
+  app.setSerializerCompiler(() => JSON.stringify);
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_request, body, done) => {
+    try {
+      done(null, parseJsonBody(body as Buffer));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  app.decorateRequest("scope", null as unknown as RequestScope);
+
+  app.addHook("onRoute", (route) => {
+    const methods = [route.method].flat();
+    if (route.config?.access === undefined)
+      throw new CaissonError("internal", `${methods.join()} ${route.url} does not say who may call it.`);
+    table.add(route.url, methods);
+    // What a route does not take, it refuses.
+    route.schema = {
+      querystring: z.strictObject({}),
+      ...(methods.includes("DELETE") ? { body: z.strictObject({}) } : {}),
+      ...route.schema,
+    };
+  });
+
+  app.addHook("onRequest", async (request, reply) => {
+    const scope = new RequestScope(request.id, clock);
+    request.scope = scope;
+    const { access, long } = request.routeOptions.config;
+    live.add(scope, long === true ? "long" : "short");
+    reply.raw.once("close", () => {
+      live.delete(scope);
+      if (!reply.raw.writableFinished) scope.clientGone();
+      logRequest(request, reply, clock);
+      endUnreadBody(request);
+    });
+    reply.headers({ "x-request-id": scope.id, ...SECURITY_HEADERS });
+    if (applyCors(origins, request, reply)) return reply.code(204).send();
+    if (live.closing) {
+      reply.header("connection", "close");
+      throw shuttingDown();
+    }
+    if (access !== undefined && access !== "open") scope.caller = await authenticate(request, access, services.keys);
+    return undefined;
+  });
+
+  /** The connection of a client that goes on sending what nobody reads is broken after a while. */
+  function endUnreadBody(request: FastifyRequest): void {
+    const message = request.raw;
+    if (message.complete || message.destroyed) return;
+    const timer = clock.schedule(LINGER_MS, () => message.socket.destroy());
+    message.once("end", () => timer.cancel());
+    message.once("close", () => timer.cancel());
+  }
+
+  // A JSON body is small and must come at once; raw bodies are bounded by who reads them.
+  app.addHook("preParsing", async (request, reply, payload) => {
+    if (request.routeOptions.config.rawBody !== undefined || request.raw.complete) return payload;
+    const timer = clock.schedule(limits.bodyTimeoutMs, () => request.raw.destroy());
+    payload.once("end", () => timer.cancel());
+    reply.raw.once("close", () => timer.cancel());
+    return payload;
+  });
+
+  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
+  app.setNotFoundHandler((request, reply) => {
+    const methods = table.methodsOf(request.raw.url?.split("?", 1)[0] ?? "");
+    if (methods.length === 0)
+      throw new CaissonError("not_found", `There is nothing at ${request.method} ${request.url.split("?", 1)[0]?.slice(0, 200)}.`);
+    reply.header("allow", methods.join(", "));
+    throw new CaissonError("method_not_allowed", `This address takes ${methods.join(", ")}, not ${request.method}.`);
+  });
+  return app;
+}

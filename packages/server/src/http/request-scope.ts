@@ -1,0 +1,43 @@
+import { CaissonError, type Clock } from "@caisson/contract";
+import type { Caller } from "../auth/key-verifier.ts";
+
+/** One request from its head to its last byte: who calls, when it must stop, what went wrong. */
+export class RequestScope {
+  readonly id: string;
+  /** Monotonic ms. */
+  readonly startedAt: number;
+  caller: Caller | undefined;
+  /** What the request failed with; for its log line. */
+  failure: CaissonError | undefined;
+  readonly #controller = new AbortController();
+
+  constructor(id: string, clock: Clock) {
+    this.id = id;
+    this.startedAt = clock.monotonic();
+  }
+
+  /** Aborted when the client went away or the server closes; the reason is a CaissonError. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** For operations that end with the request. */
+  get bound(): { readonly signal: AbortSignal; readonly requestId: string } {
+    return { signal: this.signal, requestId: this.id };
+  }
+
+  /** For operations that go on when the client goes away. */
+  get unbound(): { readonly requestId: string } {
+    return { requestId: this.id };
+  }
+
+  /** Ends what the request does. Does nothing a second time. */
+  abort(reason: CaissonError): void {
+    if (!this.#controller.signal.aborted) this.#controller.abort(reason);
+  }
+
+  /** Tells the request that nobody waits for its answer any more. */
+  clientGone(): void {
+    this.abort(new CaissonError("cancelled", "The client went away."));
+  }
+}

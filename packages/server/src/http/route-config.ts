@@ -1,0 +1,25 @@
+import type { RequestScope } from "./request-scope.ts";
+
+/** Who may call a route: anyone, any key, or the admin key. */
+export type Access = "open" | "api" | "admin";
+
+/** What a route declares beside its schema. */
+export interface RouteConfig {
+  readonly access: Access;
+  /** A request that may last as long as the client likes; it is ended first when the server closes. */
+  readonly long?: true;
+  /** Media type of a request body that is taken as raw bytes. */
+  readonly rawBody?: string;
+}
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    access?: Access;
+    long?: true;
+    rawBody?: string;
+  }
+  interface FastifyRequest {
+    /** What is known of this request beside HTTP. */
+    scope: RequestScope;
+  }
+}

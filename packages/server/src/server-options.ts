@@ -1,0 +1,61 @@
+import type { Clock, ImageHost, Random, WorkerDescription } from "@caisson/contract";
+import type { Operations } from "@caisson/control";
+import type { FastifyBaseLogger } from "fastify";
+import type { KeyVerifier } from "./auth/key-verifier.ts";
+
+/** Bounds of the HTTP side. */
+export interface ServerLimits {
+  /** Largest JSON body of routes that take small ones, in bytes. */
+  readonly jsonBodyBytes: number;
+  /** Time for a request's head to arrive, in ms. */
+  readonly headersTimeoutMs: number;
+  /** Time for a JSON body to arrive, in ms. */
+  readonly bodyTimeoutMs: number;
+  /** Longest pause of a client that uploads, in ms. */
+  readonly uploadIdleMs: number;
+  /** How long an idle connection is kept, in ms. */
+  readonly keepAliveMs: number;
+  /** How long `close` waits for requests before it breaks their connections, in ms. */
+  readonly closeDeadlineMs: number;
+  /** Most entries of a file listing. */
+  readonly listEntries: number;
+  /** How much longer than its timeout a command may take to be reported ended, in ms. */
+  readonly execGraceMs: number;
+}
+
+export const DEFAULT_LIMITS: ServerLimits = {
+  jsonBodyBytes: 1_048_576,
+  headersTimeoutMs: 20_000,
+  bodyTimeoutMs: 60_000,
+  uploadIdleMs: 120_000,
+  keepAliveMs: 75_000,
+  closeDeadlineMs: 10_000,
+  listEntries: 100_000,
+  execGraceMs: 15_000,
+};
+
+/** What the server is made of. */
+export interface ServerOptions {
+  readonly operations: Operations;
+  readonly images: ImageHost;
+  /** What the workers say of themselves. */
+  readonly describeWorkers: () => Promise<readonly WorkerDescription[]>;
+  readonly keys: KeyVerifier;
+  /** Version that health answers show. */
+  readonly version: string;
+  /** Origins that browsers may call from, such as `https://app.example.org`; empty for none. */
+  readonly corsAllowedOrigins: readonly string[];
+  /** Timeout of commands that name none, in ms; 0 for none. */
+  readonly execTimeoutMs: number;
+  /** Longest timeout of a command, in ms; 0 for no bound. */
+  readonly maxExecTimeoutMs: number;
+  readonly limits?: Partial<ServerLimits>;
+  readonly logger: FastifyBaseLogger;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** What the routes work with. */
+export interface Services extends Omit<ServerOptions, "limits"> {
+  readonly limits: ServerLimits;
+}

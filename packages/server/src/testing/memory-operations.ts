@@ -1,0 +1,106 @@
+import { CaissonError, newId, systemRandom, type CreateSandbox, type Event, type Sandbox } from "@caisson/contract";
+import type { Operations } from "@caisson/control";
+import type { Guest } from "@caisson/guest";
+
+/** Operations over sandboxes that are only records; every one has the same guest. */
+export class MemoryOperations implements Operations {
+  readonly #guest: Guest;
+  readonly #sandboxes = new Map<string, Sandbox>();
+  readonly #keys = new Map<string, { readonly request: string; readonly id: string }>();
+  readonly #events: Event[] = [];
+  /** What `health` answers. */
+  healthy: { store: boolean; workers: number } = { store: true, workers: 1 };
+  /** Operations that go on now. */
+  running = 0;
+
+  constructor(guest: Guest) {
+    this.#guest = guest;
+  }
+
+  create: Operations["create"] = async (request, options = {}) => {
+    const known = options.idempotencyKey === undefined ? undefined : this.#keys.get(options.idempotencyKey);
+    if (known !== undefined) {
+      if (known.request !== JSON.stringify(request)) throw new CaissonError("idempotency_conflict", "The key was used before.");
+      return this.get(known.id);
+    }
+    if (request.network !== undefined && request.network !== "none") throw new CaissonError("unsupported", "Only none is supported.");
+    const sandbox = this.#save(fresh(request));
+    if (options.idempotencyKey !== undefined) this.#keys.set(options.idempotencyKey, { request: JSON.stringify(request), id: sandbox.id });
+    this.#events.push({ seq: this.#events.length + 1, type: "sandbox.created", sandbox_id: sandbox.id, at: sandbox.created_at, data: {} });
+    return sandbox;
+  };
+
+  get: Operations["get"] = async (id) => {
+    const sandbox = this.#sandboxes.get(id);
+    if (sandbox === undefined) throw new CaissonError("sandbox_not_found", `There is no sandbox ${id}.`);
+    return sandbox;
+  };
+
+  list: Operations["list"] = async (query) => {
+    const pairs = [query.metadata ?? []].flat().map((pair) => pair.split("="));
+    const items = [...this.#sandboxes.values()]
+      .toReversed()
+      .filter((one) => (query.state === "all" ? true : (query.state ?? "running").split(",").includes(one.state)))
+      .filter((one) => pairs.every(([key = "", value]) => one.metadata[key] === value));
+    const from = query.cursor === undefined ? 0 : Number(query.cursor);
+    const to = from + (query.limit ?? 100);
+    return { items: items.slice(from, to), next_cursor: to < items.length ? String(to) : null };
+  };
+
+  extend: Operations["extend"] = async (id, ttlMs) =>
+    this.#save({ ...(await this.get(id)), expires_at: new Date(Date.now() + ttlMs).toISOString() });
+
+  destroy: Operations["destroy"] = async (id) =>
+    this.#save({ ...(await this.get(id)), state: "destroyed", ended_at: new Date().toISOString() });
+
+  withGuest: Operations["withGuest"] = async (id, _operation, use) => {
+    const sandbox = await this.get(id);
+    if (sandbox.state === "destroyed") throw new CaissonError("sandbox_destroyed", "The sandbox has ended.");
+    this.running += 1;
+    try {
+      return await use(this.#guest, sandbox);
+    } finally {
+      this.running -= 1;
+    }
+  };
+
+  logs: Operations["logs"] = async (id, lines) => {
+    await this.get(id);
+    return ["one", "two", "three"].slice(-lines);
+  };
+
+  events: Operations["events"] = async (after, limit) => this.#events.filter((event) => event.seq > after).slice(0, limit);
+
+  health: Operations["health"] = async () => this.healthy;
+
+  #save(sandbox: Sandbox): Sandbox {
+    this.#sandboxes.set(sandbox.id, sandbox);
+    return sandbox;
+  }
+}
+
+function fresh(request: CreateSandbox): Sandbox {
+  const now = new Date().toISOString();
+  return {
+    id: newId("sandbox", Date.now(), systemRandom),
+    state: "running",
+    reason: null,
+    image: request.image ?? "host",
+    image_digest: null,
+    provider: request.provider ?? "mock",
+    runtime: null,
+    memory_mb: request.memory_mb ?? null,
+    vcpus: request.vcpus ?? null,
+    pids: request.pids ?? null,
+    disk_mb: request.disk_mb ?? null,
+    network: "none",
+    owner_id: request.owner_id ?? null,
+    worker_id: "local",
+    preview_domain: null,
+    metadata: request.metadata ?? {},
+    created_at: now,
+    updated_at: now,
+    expires_at: new Date(Date.now() + 1_800_000).toISOString(),
+    ended_at: null,
+  };
+}

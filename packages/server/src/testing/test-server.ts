@@ -1,0 +1,87 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { NO_CAPABILITIES, systemClock, systemRandom, type WorkerDescription } from "@caisson/contract";
+import { pino } from "pino";
+import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
+import { createServer, type HttpServer } from "../create-server.ts";
+import type { ServerOptions } from "../server-options.ts";
+import { localGuest } from "./local-guest.ts";
+import { memoryImages } from "./memory-images.ts";
+import { MemoryOperations } from "./memory-operations.ts";
+
+export const API_KEY = "test-api-key-0123456789";
+export const ADMIN_KEY = "test-admin-key-0123456789";
+
+/** A worker with one provider, as a report. */
+export const WORKER: WorkerDescription = {
+  workerId: "local",
+  version: "0.1.0",
+  previewDomain: null,
+  providers: [{ name: "mock", tier: "none", available: true, default: true, capabilities: NO_CAPABILITIES, runtimes: [] }],
+};
+
+/** A server on a free port, over in-memory operations and real processes. */
+export interface TestServer extends AsyncDisposable {
+  readonly server: HttpServer;
+  readonly url: string;
+  readonly operations: MemoryOperations;
+  /** Folder that the guest shows as `/`. */
+  readonly root: string;
+  /** Lines that were logged. */
+  readonly log: Record<string, unknown>[];
+  /** A request below /api/v1 with the API key. */
+  call(method: string, path: string, options?: CallOptions): Promise<Response>;
+}
+
+export interface CallOptions {
+  readonly json?: unknown;
+  readonly body?: string | Uint8Array | ReadableStream<Uint8Array>;
+  readonly headers?: Record<string, string>;
+  readonly signal?: AbortSignal;
+}
+
+export async function startTestServer(overrides: Partial<ServerOptions> = {}): Promise<TestServer> {
+  const root = await mkdtemp(join(tmpdir(), "caisson-server-"));
+  const guest = localGuest(root);
+  const operations = new MemoryOperations(guest);
+  const log: Record<string, unknown>[] = [];
+  const server = await createServer({
+    operations,
+    images: memoryImages(),
+    describeWorkers: async () => [WORKER],
+    keys: createKeyVerifier([
+      { role: "api", name: "api", sha256: hashKey(API_KEY) },
+      { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },
+    ]),
+    version: "0.1.0",
+    corsAllowedOrigins: [],
+    execTimeoutMs: 0,
+    maxExecTimeoutMs: 0,
+    logger: pino({ level: "debug" }, { write: (line: string) => void log.push(JSON.parse(line) as Record<string, unknown>) }),
+    clock: systemClock,
+    random: systemRandom,
+    ...overrides,
+  });
+  const url = await server.listen({ host: "127.0.0.1", port: 0 });
+  return {
+    server,
+    url,
+    operations,
+    root,
+    log,
+    call: (method, path, { json, body, headers, signal } = {}) =>
+      fetch(`${url}/api/v1${path}`, {
+        method,
+        headers: { "x-api-key": API_KEY, ...(json === undefined ? {} : { "content-type": "application/json" }), ...headers },
+        ...(json === undefined ? {} : { body: JSON.stringify(json) }),
+        ...(body === undefined ? {} : { body, duplex: "half" }),
+        ...(signal === undefined ? {} : { signal }),
+      } as RequestInit),
+    [Symbol.asyncDispose]: async () => {
+      await server.close();
+      await guest.stop();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
