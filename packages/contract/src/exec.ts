@@ -27,6 +27,10 @@ export const execRequestSchema = z
     }),
     stdin: z.string().max(8_388_608).optional().meta({ description: "Text for standard input, then end of file. Default: empty" }),
     stdin_base64: z.base64().max(11_184_812).optional().meta({ description: "Bytes for standard input, instead of `stdin`" }),
+    stdin_open: z
+      .boolean()
+      .optional()
+      .meta({ description: "Keep standard input open after that, for `POST …/processes/{process_id}/stdin`. Needs `stream` or `background`" }),
     stream: z.boolean().optional().meta({ description: "Answer as NDJSON while the command runs" }),
     background: z.boolean().optional().meta({ description: "Answer at once with the process; read its output later" }),
     output_limit: z
@@ -45,6 +49,7 @@ export const execRequestSchema = z
     error: "cannot be combined with stdin",
   })
   .refine((body) => !(body.stream && body.background), { path: ["background"], error: "cannot be combined with stream" })
+  .refine((body) => !body.stdin_open || body.stream || body.background, { path: ["stdin_open"], error: "needs stream or background" })
   .meta({ id: "ExecRequest" });
 export type ExecRequest = z.infer<typeof execRequestSchema>;
 
