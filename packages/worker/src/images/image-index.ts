@@ -6,6 +6,7 @@ import { indexSchema, type NamedImage } from "./image-record.ts";
 export class ImageIndex {
   readonly #path: string;
   #names = new Map<string, NamedImage>();
+  #unwritten = false;
 
   constructor(dir: string) {
     this.#path = join(dir, "index.json");
@@ -45,8 +46,30 @@ export class ImageIndex {
     if (next.delete(name)) await this.#replace(next);
   }
 
+  /** Notes when a content was last used; written with the next change or `flush`. */
+  touch(digest: string, atMs: number): void {
+    for (const image of this.namesOf(digest)) {
+      this.#names.set(image.name, { ...image, last_used_at_ms: atMs });
+      this.#unwritten = true;
+    }
+  }
+
+  /** Writes what `touch` noted. */
+  async flush(): Promise<void> {
+    if (this.#unwritten) await this.#replace(new Map(this.#names));
+  }
+
   async #replace(next: Map<string, NamedImage>): Promise<void> {
     await writeAtomic(this.#path, JSON.stringify({ version: 1, images: [...next.values()] }));
+    const touched = this.#names;
     this.#names = next;
+    this.#unwritten = false;
+    for (const [name, image] of next) {
+      // Used while the file was being written.
+      const later = touched.get(name)?.last_used_at_ms ?? null;
+      if (later === null || image.digest !== touched.get(name)?.digest || later <= (image.last_used_at_ms ?? 0)) continue;
+      next.set(name, { ...image, last_used_at_ms: later });
+      this.#unwritten = true;
+    }
   }
 }

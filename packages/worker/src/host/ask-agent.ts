@@ -1,0 +1,9 @@
+import type { ChannelOpener, Clock } from "@caisson/contract";
+import { withDeadline } from "../durable/deadline.ts";
+
+/** Resolves when the agent answers; `agent_unreachable` when it does not in time. */
+export async function askAgent(route: ChannelOpener, clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  await withDeadline({ clock, ms, code: "agent_unreachable", doing: "waiting for the guest agent", signal }, async (limited) => {
+    await route.open("Stats", {}, { signal: limited, deadlineMs: ms, noInput: true }).reply;
+  });
+}

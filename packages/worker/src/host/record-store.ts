@@ -1,0 +1,93 @@
+import { mkdir, readdir, rename } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "@caisson/contract";
+import type { ProviderContext } from "@caisson/providers";
+import { readIfThere, removeDurably, removeUnfinished, writeAtomic } from "../durable/atomic-file.ts";
+import { toStorageError } from "../durable/file-error.ts";
+import { recordSchema, type BoxRecord, type EndedRecord, type SandboxRecord } from "./box-record.ts";
+
+/** How long and how many ended sandboxes are remembered. */
+const REMEMBER_MS = 24 * 3_600_000;
+const REMEMBER_COUNT = 10_000;
+
+/** What this worker knows of every sandbox, one file each, in memory and on disk alike. */
+export class RecordStore {
+  readonly #dir: string;
+  readonly #clock: Clock;
+  readonly #log: ProviderContext["log"];
+  readonly #records = new Map<string, SandboxRecord>();
+
+  constructor(dir: string, clock: Clock, log: ProviderContext["log"]) {
+    this.#dir = dir;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Reads all files. A damaged one is set aside: its box is found again through its provider. */
+  async load(): Promise<void> {
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    await removeUnfinished(this.#dir);
+    for (const name of await readdir(this.#dir)) {
+      if (!name.endsWith(".json")) continue;
+      const record = read(await readIfThere(join(this.#dir, name)));
+      if (record !== undefined && name === `${record.sandbox_id}.json`) {
+        this.#records.set(record.sandbox_id, record);
+        continue;
+      }
+      this.#log("error", "set a damaged record aside", { file: name });
+      await rename(join(this.#dir, name), join(this.#dir, `${name}.damaged`));
+    }
+    await this.prune();
+  }
+
+  get(sandboxId: string): SandboxRecord | undefined {
+    return this.#records.get(sandboxId);
+  }
+
+  /** The box of a sandbox, unless it has ended. */
+  box(sandboxId: string): BoxRecord | undefined {
+    const record = this.#records.get(sandboxId);
+    return record?.kind === "box" ? record : undefined;
+  }
+
+  boxes(): readonly BoxRecord[] {
+    return [...this.#records.values()].filter((record) => record.kind === "box");
+  }
+
+  /** Replaces the record of a sandbox; on disk when this resolves. */
+  async write(record: SandboxRecord): Promise<void> {
+    try {
+      await writeAtomic(join(this.#dir, `${record.sandbox_id}.json`), JSON.stringify(record));
+    } catch (error) {
+      throw toStorageError(error, "writing the record of a sandbox");
+    }
+    this.#records.set(record.sandbox_id, record);
+  }
+
+  /** Replaces a record by the memory of it. */
+  async end(sandboxId: string, epoch: number, how: EndedRecord["destroyed"]): Promise<void> {
+    const at_ms = Math.floor(this.#clock.now());
+    await this.write({ version: 1, kind: "ended", sandbox_id: sandboxId, epoch, destroyed: how, at_ms });
+  }
+
+  /** Forgets what ended long ago, and the oldest of too many. */
+  async prune(): Promise<void> {
+    const ended = [...this.#records.values()].filter((record) => record.kind === "ended").sort((a, b) => b.at_ms - a.at_ms);
+    const oldest = this.#clock.now() - REMEMBER_MS;
+    for (const [rank, record] of ended.entries()) {
+      if (rank < REMEMBER_COUNT && record.at_ms >= oldest) continue;
+      if (this.#records.get(record.sandbox_id) !== record) continue;
+      this.#records.delete(record.sandbox_id);
+      await removeDurably(join(this.#dir, `${record.sandbox_id}.json`));
+    }
+  }
+}
+
+function read(text: string | undefined): SandboxRecord | undefined {
+  try {
+    return recordSchema.parse(JSON.parse(text ?? ""));
+  } catch {
+    // The caller sets the file aside and logs it.
+    return undefined;
+  }
+}
