@@ -1,0 +1,84 @@
+import { NO_CAPABILITIES, type Capabilities, type ProviderReport, type RuntimeReport } from "@caisson/contract";
+import { agentArguments } from "../box/agent-arguments.ts";
+import { findProgram, programVersion } from "../box/find-program.ts";
+import { missingLimits } from "../box/missing-limits.ts";
+import { SupervisedProvider } from "../box/supervised-provider.ts";
+import type { Ground, Launch, LaunchInput, Technology, TryBoot } from "../box/technology.ts";
+import type { Provider, ProviderContext } from "../contract/provider.ts";
+import { bwrapArguments } from "./bwrap-arguments.ts";
+
+const INSTALL = "apt-get install -y --no-install-recommends bubblewrap";
+const RUN_AS_ROOT = "only a worker that runs as root can do that";
+
+/** Boxes by bubblewrap: as root with everything that oci has, as a plain user with one id and without limits. */
+export function bubblewrapProvider(context: ProviderContext): Provider {
+  return new SupervisedProvider(new BubblewrapTechnology(), context);
+}
+
+class BubblewrapTechnology implements Technology {
+  readonly name = "bubblewrap";
+  readonly tier = "process";
+  #program = "bwrap";
+
+  async probe(ground: Ground, tryBoot: TryBoot, signal?: AbortSignal): Promise<ProviderReport> {
+    const base = { name: this.name, tier: this.tier, probed_at: new Date(ground.context.clock.now()).toISOString() } as const;
+    const program = findProgram("bwrap");
+    if (program === undefined) return unavailable(base, { name: "bwrap", available: false, reason: "bubblewrap is not installed", remedy: INSTALL });
+    this.#program = program;
+    const version = await programVersion(program, signal);
+    const runtime = { name: "bwrap", ...(version === undefined ? {} : { version }) };
+    try {
+      await tryBoot({ ...runtime, available: true }, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const reason = error instanceof Error ? error.message : String(error);
+      const remedy = ground.privileged ? "see the reason" : "run the worker as root, or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1";
+      return unavailable(base, { ...runtime, available: false, reason, remedy });
+    }
+    const capabilities = capabilitiesOf(ground);
+    const limits = {
+      ...missingLimits(ground),
+      ...(ground.privileged ? {} : { users: `a plain user has one user id; ${RUN_AS_ROOT}`, images: `images have files of many users; ${RUN_AS_ROOT}` }),
+    };
+    return { ...base, available: true, capabilities, limits, runtimes: [{ ...runtime, available: true, capabilities }] };
+  }
+
+  launch(input: LaunchInput): Launch {
+    const { privileged } = input.ground;
+    return {
+      argv: bwrapArguments({
+        program: this.#program,
+        stage: input.stage,
+        hostname: input.spec.hostname,
+        ids: privileged ? "range" : "single",
+        agent: agentArguments(input.spec, "inherited", "seccomp"),
+      }),
+      userNamespace: privileged ? "runtime" : "supervisor",
+      socket: "inherited",
+      cgroups: "join",
+      hide: [],
+      mounts: [],
+      files: {},
+    };
+  }
+}
+
+function unavailable(base: Pick<ProviderReport, "name" | "tier" | "probed_at">, runtime: RuntimeReport): ProviderReport {
+  const { reason = "", remedy = "" } = runtime;
+  return { ...base, available: false, reason, remedy, capabilities: NO_CAPABILITIES, runtimes: [runtime] };
+}
+
+function capabilitiesOf(ground: Ground): Capabilities {
+  const { memory, cpu, pids, freeze } = ground.powers;
+  return {
+    limit_memory: memory,
+    limit_cpu: cpu,
+    limit_pids: pids,
+    limit_disk: false,
+    users: ground.privileged,
+    images: ground.privileged,
+    freeze,
+    pty: true,
+    survives_restart: true,
+  };
+}

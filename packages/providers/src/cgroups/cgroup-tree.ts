@@ -1,0 +1,167 @@
+import { mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Resources } from "@caisson/contract";
+import { hasSystemCode, readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
+import { detectCgroupLayout, type CgroupLayout } from "./layout.ts";
+
+/** The groups of one box: by v1 controller, or `unified` for v2. Kept in the box's record. */
+export type CgroupPaths = Readonly<Record<string, string>>;
+
+/** What groups made here can enforce. */
+export interface CgroupPowers {
+  readonly memory: boolean;
+  readonly cpu: boolean;
+  readonly pids: boolean;
+  readonly freeze: boolean;
+  /** Why something is missing. */
+  readonly reason?: string;
+}
+
+const NO_POWERS = { memory: false, cpu: false, pids: false, freeze: false };
+const V1_CONTROLLERS = ["memory", "cpu", "cpuacct", "pids", "freezer"];
+const V2_CONTROLLERS = ["memory", "cpu", "pids"];
+const CPU_PERIOD_US = 100_000;
+
+/** Makes and removes groups at the top of this machine's hierarchies, whatever their layout. */
+export class CgroupTree {
+  readonly layout: CgroupLayout;
+  readonly #prefix: string;
+
+  /** `prefix` begins the name of every group made here, so that they can be found again. */
+  constructor(prefix: string, layout: CgroupLayout = detectCgroupLayout()) {
+    this.layout = layout;
+    this.#prefix = prefix;
+  }
+
+  /** Name of a box's group. */
+  groupName(sandboxId: string): string {
+    return `${this.#prefix}${sandboxId}`;
+  }
+
+  /** Tries it: makes a group and looks at what it has. */
+  powers(): CgroupPowers {
+    const { kind } = this.layout;
+    if (kind === "none") return { ...NO_POWERS, reason: "no control group hierarchy is mounted" };
+    try {
+      const groups = this.create("probe", {});
+      const has = (controller: string, file: string): boolean => {
+        const group = groups[kind === "v2" ? "unified" : controller];
+        return group !== undefined && readCgroupFile(group, file) !== undefined;
+      };
+      const powers =
+        kind === "v2"
+          ? { memory: has("memory", "memory.max"), cpu: has("cpu", "cpu.max"), pids: has("pids", "pids.max"), freeze: has("", "cgroup.freeze") }
+          : {
+              memory: has("memory", "memory.limit_in_bytes"),
+              cpu: has("cpu", "cpu.cfs_quota_us"),
+              pids: has("pids", "pids.max"),
+              freeze: has("freezer", "freezer.state"),
+            };
+      this.remove(groups);
+      const missing = V2_CONTROLLERS.filter((name) => !powers[name as "memory" | "cpu" | "pids"]);
+      return missing.length === 0 ? powers : { ...powers, reason: `the machine does not offer the controllers: ${missing.join(", ")}` };
+    } catch (error) {
+      return { ...NO_POWERS, reason: `no control group can be made: ${error instanceof Error ? error.message : String(error)}` };
+    }
+  }
+
+  /** Makes the groups of a box and writes its limits. Existing ones are taken over. */
+  create(sandboxId: string, resources: Resources): CgroupPaths {
+    const name = this.groupName(sandboxId);
+    if (this.layout.kind === "v2" && this.layout.v2Mount !== null) {
+      this.#enableControllers(this.layout.v2Mount);
+      const unified = join(this.layout.v2Mount, name);
+      mkdirSync(unified, { recursive: true });
+      writeV2Limits(unified, resources);
+      return { unified };
+    }
+    const groups: Record<string, string> = {};
+    for (const controller of V1_CONTROLLERS) {
+      const mount = this.layout.controllers[controller];
+      if (mount === undefined) continue;
+      groups[controller] = join(mount, name);
+      mkdirSync(groups[controller], { recursive: true });
+    }
+    writeV1Limits(groups, resources);
+    return groups;
+  }
+
+  /** Every folder a runtime that makes groups of its own under this name may leave. */
+  everyFolder(sandboxId: string): readonly string[] {
+    const mounts = [...this.layout.v1Mounts, ...(this.layout.v2Mount === null ? [] : [this.layout.v2Mount])];
+    return mounts.map((mount) => join(mount, this.groupName(sandboxId)));
+  }
+
+  /** The sandbox ids of all groups of ours on the machine, known or not. */
+  list(): ReadonlySet<string> {
+    const found = new Set<string>();
+    const mounts = [...this.layout.v1Mounts, ...(this.layout.v2Mount === null ? [] : [this.layout.v2Mount])];
+    for (const mount of mounts) {
+      for (const name of readdirSync(mount)) if (name.startsWith(this.#prefix)) found.add(name.slice(this.#prefix.length));
+    }
+    return found;
+  }
+
+  /** Removes empty groups; those that are not there are fine. */
+  remove(groups: CgroupPaths | readonly string[]): void {
+    for (const group of Object.values(groups)) removeGroup(group);
+  }
+
+  #enableControllers(mount: string): void {
+    const enabled = new Set(readCgroupFile(mount, "cgroup.subtree_control")?.split(" "));
+    const offered = new Set(readCgroupFile(mount, "cgroup.controllers")?.split(" "));
+    for (const controller of V2_CONTROLLERS) {
+      if (offered.has(controller) && !enabled.has(controller)) {
+        try {
+          writeCgroupFile(mount, "cgroup.subtree_control", `+${controller}`);
+        } catch (error) {
+          // Processes in this very group forbid it: then the power is missing, which `powers` reports.
+          if (!hasSystemCode(error, "EBUSY", "EPERM", "EACCES", "EROFS", "ENOENT")) throw error;
+        }
+      }
+    }
+  }
+}
+
+function removeGroup(group: string): void {
+  try {
+    rmdirSync(group);
+  } catch (error) {
+    if (hasSystemCode(error, "ENOENT")) return;
+    if (!hasSystemCode(error, "EBUSY", "ENOTEMPTY")) throw error;
+    for (const entry of readdirSync(group, { withFileTypes: true })) if (entry.isDirectory()) removeGroup(join(group, entry.name));
+    rmdirSync(group);
+  }
+}
+
+function writeV1Limits(groups: CgroupPaths, resources: Resources): void {
+  if (resources.memoryMb !== undefined && groups["memory"] !== undefined) {
+    const bytes = String(resources.memoryMb * 1024 * 1024);
+    // A limit on memory and swap together may not lie below the one on memory: raise it first when it is taken over.
+    if (readCgroupFile(groups["memory"], "memory.memsw.limit_in_bytes") !== undefined)
+      writeCgroupFile(groups["memory"], "memory.memsw.limit_in_bytes", "-1");
+    writeCgroupFile(groups["memory"], "memory.limit_in_bytes", bytes);
+    if (readCgroupFile(groups["memory"], "memory.memsw.limit_in_bytes") === undefined)
+      writeCgroupFile(groups["memory"], "memory.swappiness", "0");
+    else writeCgroupFile(groups["memory"], "memory.memsw.limit_in_bytes", bytes);
+  }
+  if (resources.vcpus !== undefined && groups["cpu"] !== undefined) {
+    writeCgroupFile(groups["cpu"], "cpu.cfs_period_us", String(CPU_PERIOD_US));
+    writeCgroupFile(groups["cpu"], "cpu.cfs_quota_us", String(cpuQuota(resources.vcpus)));
+  }
+  if (resources.pids !== undefined && groups["pids"] !== undefined) writeCgroupFile(groups["pids"], "pids.max", String(resources.pids));
+}
+
+function writeV2Limits(unified: string, resources: Resources): void {
+  if (resources.memoryMb !== undefined) {
+    writeCgroupFile(unified, "memory.max", String(resources.memoryMb * 1024 * 1024));
+    if (readCgroupFile(unified, "memory.swap.max") !== undefined) writeCgroupFile(unified, "memory.swap.max", "0");
+  }
+  if (resources.vcpus !== undefined) writeCgroupFile(unified, "cpu.max", `${cpuQuota(resources.vcpus)} ${CPU_PERIOD_US}`);
+  if (resources.pids !== undefined) writeCgroupFile(unified, "pids.max", String(resources.pids));
+}
+
+/** The kernel takes no quota below 1 ms. */
+function cpuQuota(vcpus: number): number {
+  return Math.max(1000, Math.round(vcpus * CPU_PERIOD_US));
+}
