@@ -1,1 +1,4 @@
 export type * from "./guest.ts";
+export { GuestClient } from "./guest-client.ts";
+export { serveGuest, type GuestHandler, type GuestHandlers } from "./serve-guest.ts";
+export { Params, required } from "./params.ts";
