@@ -12,32 +12,40 @@ export interface Deadline {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A signal that ends with the deadline or the caller's signal; its reason is a CaissonError that says which. Dispose of it. */
+export function deadlineSignal(deadline: Deadline): Disposable & { readonly signal: AbortSignal } {
+  const { clock, ms, doing, signal } = deadline;
+  const controller = new AbortController();
+  const timer = clock.schedule(ms, () =>
+    controller.abort(new CaissonError(deadline.code ?? "deadline_exceeded", `Time was over after ${ms} ms: ${doing}.`)),
+  );
+  const abort = (): void => controller.abort(abortError(signal, doing));
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      timer.cancel();
+      signal?.removeEventListener("abort", abort);
+    },
+  };
+}
+
 /**
- * Runs something with a deadline. The signal it gets ends with the deadline or the caller's signal; what is thrown when
- * either ends says which, also when the work itself does not heed the signal: it is then left behind, its outcome ignored.
+ * Runs something with a deadline and does not wait any longer: work that does not heed the signal is left behind, its
+ * outcome ignored. What is thrown then says whether time was over or the caller went away.
  */
 export async function withDeadline<T>(deadline: Deadline, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const { signal } = deadline;
-  if (signal?.aborted) throw abortError(signal, deadline.doing);
-  const controller = new AbortController();
+  using limit = deadlineSignal(deadline);
+  const { signal } = limit;
+  signal.throwIfAborted();
   const ended = Promise.withResolvers<never>();
-  const end = (error: CaissonError): void => {
-    controller.abort(error);
-    ended.reject(error);
-  };
-  const timer = deadline.clock.schedule(deadline.ms, () =>
-    end(new CaissonError(deadline.code ?? "deadline_exceeded", `Time was over after ${deadline.ms} ms: ${deadline.doing}.`)),
-  );
-  const abort = (): void => end(abortError(signal, deadline.doing));
-  signal?.addEventListener("abort", abort, { once: true });
   ended.promise.catch(() => undefined);
+  signal.addEventListener("abort", () => ended.reject(signal.reason as CaissonError), { once: true });
   try {
-    return await Promise.race([work(controller.signal), ended.promise]);
+    return await Promise.race([work(signal), ended.promise]);
   } catch (error) {
-    throw controller.signal.aborted ? (controller.signal.reason as CaissonError) : error;
-  } finally {
-    timer.cancel();
-    signal?.removeEventListener("abort", abort);
+    throw signal.aborted ? (signal.reason as CaissonError) : error;
   }
 }
 

@@ -1,5 +1,5 @@
-import { join } from "node:path";
-import { readIfThere, writeAtomic } from "../durable/atomic-file.ts";
+import { dirname, join } from "node:path";
+import { readIfThere, removeUnfinished, writeAtomic } from "../durable/atomic-file.ts";
 import { indexSchema, type NamedImage } from "./image-record.ts";
 
 /** The names of images, in one small file that is replaced as a whole. Writes come one after another from the image store. */
@@ -14,6 +14,7 @@ export class ImageIndex {
 
   /** Reads the file; throws when it is damaged, so that nothing is removed by mistake. */
   async load(): Promise<void> {
+    await removeUnfinished(dirname(this.#path));
     const text = await readIfThere(this.#path);
     const images = text === undefined ? [] : indexSchema.parse(JSON.parse(text)).images;
     this.#names = new Map(images.map((image) => [image.name, image]));

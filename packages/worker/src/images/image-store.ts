@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { CaissonError, importImageQuerySchema, parseDuration, type Clock, type Image, type ImageHost } from "@caisson/contract";
 import type { ProviderContext, RootFs } from "@caisson/providers";
 import pLimit from "p-limit";
-import { withDeadline } from "../durable/deadline.ts";
+import { deadlineSignal } from "../durable/deadline.ts";
 import { toStorageError } from "../durable/file-error.ts";
 import { KeyedQueue } from "../durable/keyed-queue.ts";
 import { removeTree } from "../durable/remove-tree.ts";
@@ -62,7 +62,7 @@ export class ImageStore implements ImageHost {
   readonly #pulls = new SharedWork<NamedImage>();
   /** Changes of names and contents happen one after another. */
   readonly #changes = new KeyedQueue();
-  readonly #busy = pLimit(2);
+  readonly #pullsAtOnce = pLimit(2);
   #opened: Promise<void> | undefined;
   #skeleton: { readonly at: number; readonly made: Promise<HostSkeleton> } | undefined;
 
@@ -111,16 +111,13 @@ export class ImageStore implements ImageHost {
         errors: [{ path: "name", message: checked.error?.issues[0]?.message ?? "is reserved" }],
       });
     const doing = `importing the image ${name}`;
-    const named = await this.#busy(() =>
-      withDeadline({ clock: this.#options.clock, ms: IMPORT_DEADLINE_MS, doing, signal }, (ending) =>
-        this.#stage(name, "import", doing, (staged) =>
-          unpackArchive(archive, join(staged, "rootfs"), this.#options.archiveLimits ?? ARCHIVE_LIMITS, ending).then((unpacked) => {
-            for (const note of unpacked.notes) this.#options.log("warn", note, { image: name });
-            return { version: 1, ...unpacked.content, defaults: NO_DEFAULTS };
-          }),
-        ),
-      ),
-    );
+    using limit = deadlineSignal({ clock: this.#options.clock, ms: IMPORT_DEADLINE_MS, doing, signal });
+    const named = await this.#stage(name, "import", doing, async (staged) => {
+      const limits = this.#options.archiveLimits ?? ARCHIVE_LIMITS;
+      const { content, notes } = await unpackArchive(archive, join(staged, "rootfs"), limits, limit.signal);
+      for (const note of notes) this.#options.log("warn", note, { image: name });
+      return { version: 1, ...content, defaults: NO_DEFAULTS };
+    });
     return this.#describe(named) ?? vanished(name);
   }
 
@@ -236,23 +233,14 @@ export class ImageStore implements ImageHost {
   #pull(reference: ImageReference, signal: AbortSignal | undefined): Promise<NamedImage> {
     const { clock } = this.#options;
     const doing = `pulling ${reference.text}`;
-    const work = (ending: AbortSignal): Promise<NamedImage> =>
-      this.#busy(() =>
-        withDeadline({ clock, ms: this.#options.pullDeadlineMs ?? 600_000, doing, signal: ending }, (limited) =>
-          this.#stage(reference.text, "registry", doing, (staged) =>
-            pullImage(
-              {
-                reference,
-                staged,
-                clock,
-                insecure: this.#options.insecureRegistries?.includes(reference.registry) === true,
-                programs: this.#options.programs ?? { skopeo: "skopeo", umoci: "umoci" },
-              },
-              limited,
-            ),
-          ),
-        ),
+    const work = async (ending: AbortSignal): Promise<NamedImage> => {
+      using limit = deadlineSignal({ clock, ms: this.#options.pullDeadlineMs ?? 600_000, doing, signal: ending });
+      const insecure = this.#options.insecureRegistries?.includes(reference.registry) === true;
+      const programs = this.#options.programs ?? { skopeo: "skopeo", umoci: "umoci" };
+      return await this.#stage(reference.text, "registry", doing, (staged) =>
+        this.#pullsAtOnce(() => pullImage({ reference, staged, clock, insecure, programs }, limit.signal)),
       );
+    };
     return this.#pulls.run(reference.text, work, signal);
   }
 

@@ -18,7 +18,7 @@ import {
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CaissonError, isCaissonError } from "@caisson/contract";
-import { extract, type Entry, type Headers } from "tar-stream";
+import { extract, type Header } from "tar-stream";
 import { syncTree } from "../durable/sync-tree.ts";
 import { openArchive } from "./archive-reader.ts";
 import { ArchiveTree, refused, type TreeNode } from "./archive-tree.ts";
@@ -65,7 +65,7 @@ export async function unpackArchive(
     signal.throwIfAborted();
     tar.on("error", destroy);
     tar.pipe(entries);
-    for await (const entry of entries) await unpack.take(entry);
+    for await (const entry of entries) await unpack.take(entry as typeof entry & AsyncIterable<Uint8Array>);
   } catch (error) {
     destroy(error as Error);
     if (signal.aborted) throw signal.reason;
@@ -78,6 +78,12 @@ export async function unpackArchive(
   const unpacked = unpack.finish();
   await syncTree(rootfs, signal);
   return unpacked;
+}
+
+/** One entry of an archive: its header, and its bytes, which must be read or skipped before the next one comes. */
+interface ArchiveEntry extends AsyncIterable<Uint8Array> {
+  readonly header: Header;
+  resume(): unknown;
 }
 
 /** One archive being unpacked. Small files are written at once: a thousand awaits each would cost more than the bytes. */
@@ -96,7 +102,7 @@ class Unpacking {
     this.#tree.set("", { type: "directory", mode: 0o755, owner: "0:0", mtime: 0 });
   }
 
-  async take(entry: Entry): Promise<void> {
+  async take(entry: ArchiveEntry): Promise<void> {
     const { header } = entry;
     this.#count += 1;
     if (this.#count > this.#limits.entries)
@@ -141,7 +147,7 @@ class Unpacking {
     return { content: { digest: this.#tree.digest(), size_bytes: this.#bytes, owner }, notes };
   }
 
-  #folder(path: string, header: Headers): void {
+  #folder(path: string, header: Header): void {
     const before = this.#tree.get(path);
     const full = join(this.#rootfs, path);
     if (before?.type !== "directory") {
@@ -149,13 +155,13 @@ class Unpacking {
       mkdirSync(full, 0o700);
     }
     const node = { type: "directory", ...this.#about(header) } as const;
-    if (this.#isRoot) lchownSync(full, header.uid ?? 0, header.gid ?? 0);
+    if (this.#isRoot) lchownSync(full, header.uid, header.gid);
     this.#tree.set(path, node);
   }
 
-  async #file(path: string, header: Headers, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  async #file(path: string, header: Header, bytes: AsyncIterable<Uint8Array>): Promise<void> {
     if (path === "") throw refused(header.name, "would replace the root");
-    this.#bytes += header.size ?? 0;
+    this.#bytes += header.size;
     if (this.#bytes > this.#limits.bytes)
       throw new CaissonError("payload_too_large", `The archive unpacks to more than ${this.#limits.bytes} bytes.`);
     this.#makeWay(path);
@@ -171,7 +177,7 @@ class Unpacking {
         size += chunk.byteLength;
       }
       if (size !== header.size) throw refused(header.name, "is cut off");
-      if (this.#isRoot) fchownSync(file, header.uid ?? 0, header.gid ?? 0);
+      if (this.#isRoot) fchownSync(file, header.uid, header.gid);
       // What is ours must not lend our rights to others.
       fchmodSync(file, this.#isRoot ? about.mode : about.mode & 0o1777);
       futimesSync(file, about.mtime, about.mtime);
@@ -181,19 +187,19 @@ class Unpacking {
     this.#tree.set(path, { type: "file", ...about, size, sha256: hash.digest("hex") });
   }
 
-  #symlink(path: string, header: Headers): void {
-    const target = header.linkname ?? "";
+  #symlink(path: string, header: Header): void {
+    const target = linkTarget(header);
     if (path === "" || target === "" || target.includes("\0") || Buffer.byteLength(target) > 4095)
       throw refused(header.name, "is a link that cannot be made");
     this.#makeWay(path);
     const full = join(this.#rootfs, path);
     symlinkSync(target, full);
-    if (this.#isRoot) lchownSync(full, header.uid ?? 0, header.gid ?? 0);
+    if (this.#isRoot) lchownSync(full, header.uid, header.gid);
     this.#tree.set(path, { type: "symlink", owner: this.#about(header).owner, target });
   }
 
-  #link(path: string, header: Headers): void {
-    const target = this.#tree.normalise(header.linkname ?? "");
+  #link(path: string, header: Header): void {
+    const target = this.#tree.normalise(linkTarget(header));
     this.#tree.missingParents(target);
     const node = this.#tree.get(target);
     if (path === "" || path === target || (node?.type !== "file" && node?.type !== "link"))
@@ -216,14 +222,19 @@ class Unpacking {
     if (before !== undefined) unlinkSync(join(this.#rootfs, path));
   }
 
-  #about(header: Headers): { readonly mode: number; readonly owner: string; readonly mtime: number } {
-    const mtime = Math.floor((header.mtime?.getTime() ?? 0) / 1000);
+  #about(header: Header): { readonly mode: number; readonly owner: string; readonly mtime: number } {
+    const mtime = Math.floor(header.mtime.getTime() / 1000);
     return {
-      mode: (header.mode ?? 0o644) & 0o7777,
-      owner: `${header.uid ?? 0}:${header.gid ?? 0}`,
+      mode: header.mode & 0o7777,
+      owner: `${header.uid}:${header.gid}`,
       mtime: Number.isFinite(mtime) ? mtime : 0,
     };
   }
+}
+
+/** The library gives null for a link without a target, against its type. */
+function linkTarget(header: { readonly linkname: string | null }): string {
+  return header.linkname ?? "";
 }
 
 function isSystem(error: unknown): boolean {
