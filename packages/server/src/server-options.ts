@@ -19,6 +19,8 @@ export interface ServerLimits {
   readonly closeDeadlineMs: number;
   /** Most entries of a file listing. */
   readonly listEntries: number;
+  /** How long a sandbox may be silent in the middle of a file or a listing, in ms. */
+  readonly guestSilenceMs: number;
   /** How much longer than its timeout a command may take to be reported ended, in ms. */
   readonly execGraceMs: number;
 }
@@ -31,6 +33,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   keepAliveMs: 75_000,
   closeDeadlineMs: 10_000,
   listEntries: 100_000,
+  guestSilenceMs: 30_000,
   execGraceMs: 15_000,
 };
 

@@ -2,12 +2,13 @@ import { CaissonError, EXEC_JSON_LIMIT, formatDuration, type ExecResult } from "
 import type { AttachedProcess } from "@caisson/guest";
 import { exitCodeOf } from "./exit-status.ts";
 import { OutputCollector } from "./output-collector.ts";
-import { OutputReader, type ReaderBounds } from "./output-reader.ts";
+import { readOutput, type OutputBounds } from "./read-output.ts";
 
 /** Waits for a process and gathers what it wrote. Throws `exec_timeout` when its timeout ended it. */
-export async function collectOutput(attached: AttachedProcess, bounds: ReaderBounds): Promise<ExecResult> {
-  using reader = new OutputReader(attached, bounds);
+export async function collectOutput(attached: AttachedProcess, bounds: OutputBounds): Promise<ExecResult> {
+  using reader = readOutput(attached, bounds);
   const streams = { stdout: new OutputCollector(EXEC_JSON_LIMIT), stderr: new OutputCollector(EXEC_JSON_LIMIT) };
+  using _detach = { [Symbol.dispose]: () => attached.detach() };
   for (;;) {
     const output = await reader.next();
     if (output === undefined) throw new CaissonError("agent_unreachable", "The sandbox stopped reporting before the command ended.");

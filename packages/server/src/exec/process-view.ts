@@ -1,5 +1,6 @@
 import type { Process } from "@caisson/contract";
 import type { Session } from "@caisson/guest";
+import { isoTime } from "../http/iso-time.ts";
 import { exitCodeOf } from "./exit-status.ts";
 
 /** A process as the API shows it. */
@@ -13,7 +14,7 @@ export function toProcess(session: Session): Process {
     args: session.command === null ? args : [],
     workdir: session.cwd,
     user: session.user,
-    started_at: new Date(session.startedAtMs).toISOString(),
+    started_at: isoTime(session.startedAtMs),
     running: exit === null,
     stdout: { start: session.stdout.start, end: session.stdout.end },
     stderr: { start: session.stderr.start, end: session.stderr.end },

@@ -106,6 +106,7 @@ export function createApp(services: Services, live: LiveRequests): App {
   function endUnreadBody(request: FastifyRequest): void {
     const message = request.raw;
     if (message.complete || message.destroyed) return;
+    message.resume();
     const timer = clock.schedule(LINGER_MS, () => message.socket.destroy());
     message.once("end", () => timer.cancel());
     message.once("close", () => timer.cancel());

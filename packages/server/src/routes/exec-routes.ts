@@ -1,10 +1,11 @@
 import { Readable } from "node:stream";
 import { execRecordSchema, execRequestSchema, execResultSchema, processSchema } from "@caisson/contract";
+import type { AttachedProcess, Guest } from "@caisson/guest";
 import { collectOutput } from "../exec/collect-output.ts";
 import { feedStdin } from "../exec/feed-stdin.ts";
 import { processSpecOf, stdinOf } from "../exec/process-spec.ts";
 import { toProcess } from "../exec/process-view.ts";
-import { streamOutput } from "../exec/stream-output.ts";
+import { answerWithStream, streamOutput } from "../exec/stream-output.ts";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { content, errors, sandboxParams } from "./route-schema.ts";
@@ -57,18 +58,25 @@ export function execRoutes(app: App, services: Services): void {
         return reply.code(202).send(started);
       }
       const bounds = { clock, graceMs: limits.execGraceMs, ...(spec.timeoutMs === undefined ? {} : { timeoutMs: spec.timeoutMs }) };
+      const start = async (guest: Guest): Promise<AttachedProcess> => {
+        const attached = await guest.exec(spec, { signal: scope.signal });
+        if (spec.stdin === true) feedStdin(attached, input, body.stdin_open === true ? "keep-open" : "close", request.log);
+        return attached;
+      };
+      if (body.stream === true)
+        return answerWithStream(reply, () =>
+          operations.withGuest(request.params.id, "exec", async (guest) => streamOutput(request, reply, await start(guest), bounds), {
+            ...scope.bound,
+            detail: "stream",
+          }),
+        );
       const result = await operations.withGuest(
         request.params.id,
         "exec",
-        async (guest) => {
-          const attached = await guest.exec(spec, { signal: scope.signal });
-          if (spec.stdin === true) feedStdin(attached, input, body.stdin_open === true ? "keep-open" : "close", request.log);
-          if (body.stream === true) return streamOutput(request, reply, attached, bounds);
-          return collectOutput(attached, { ...bounds, signal: scope.signal });
-        },
+        async (guest) => collectOutput(await start(guest), { ...bounds, signal: scope.signal }),
         scope.bound,
       );
-      return result === undefined ? reply : reply.send(result);
+      return reply.send(result);
     },
   });
 }

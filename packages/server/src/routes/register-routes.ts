@@ -2,19 +2,39 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { execRoutes } from "./exec-routes.ts";
+import { fileRoutes } from "./file-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
+import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
+import { processInputRoutes, processRoutes } from "./process-routes.ts";
 import { sandboxRoutes } from "./sandbox-routes.ts";
+import { systemRoutes } from "./system-routes.ts";
+import { transferRoutes } from "./transfer-routes.ts";
 
 /** Where the API lives. */
 export const API_PREFIX = "/api/v1";
+
+/** Routes whose bodies are JSON, or nothing. */
+const JSON_ROUTES = [sandboxRoutes, execRoutes, processRoutes, fileRoutes, imageRoutes, systemRoutes, healthRoutes];
+
+/** Routes whose bodies are bytes. */
+const RAW_ROUTES = [transferRoutes, processInputRoutes, imageImportRoutes];
 
 /** Adds every route. */
 export async function registerRoutes(app: App, services: Services): Promise<void> {
   healthRoutes(app, services);
   await app.register(
     (scope, _options, done) => {
-      const api: App = scope.withTypeProvider<ZodTypeProvider>();
-      for (const add of [healthRoutes, sandboxRoutes, execRoutes]) add(api, services);
+      for (const add of JSON_ROUTES) add(scope.withTypeProvider<ZodTypeProvider>(), services);
+      done();
+    },
+    { prefix: API_PREFIX },
+  );
+  await app.register(
+    (scope, _options, done) => {
+      // The body is left where it is; whoever wants it reads it at his own pace.
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser("*", (_request, _body, parsed) => parsed(null));
+      for (const add of RAW_ROUTES) add(scope.withTypeProvider<ZodTypeProvider>(), services);
       done();
     },
     { prefix: API_PREFIX },

@@ -50,7 +50,7 @@ export function localFiles(root: string): FileMethods {
       const entry = await entryOf(path, "follow");
       if (entry.type === "directory") throw new CaissonError("is_a_directory", `${path} is a directory.`);
       const handle = await known(path, fs.open(real(path), "r"));
-      const { offset = 0, length = Number.MAX_SAFE_INTEGER } = options;
+      const { offset = 0, length = Infinity } = options;
       if (length === 0) await handle.close();
       return { entry, content: length === 0 ? Readable.from([]) : handle.createReadStream({ start: offset, end: offset + length - 1 }) };
     },

@@ -1,0 +1,32 @@
+import { once } from "node:events";
+import { CaissonError } from "@caisson/contract";
+import type { FastifyReply } from "fastify";
+import type { PatientReader } from "./patient-reader.ts";
+import { sendHead } from "./send-head.ts";
+
+/** What a download is. */
+export interface Download {
+  readonly content: PatientReader<Uint8Array>;
+  /** Bytes promised as `Content-Length`; undefined when they are not known. */
+  readonly length: number | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Answers with bytes at the pace of the client. The first bytes are waited for, so that a read that fails at once is still
+ * an error answer. A content that turns out shorter than promised breaks the connection; a longer one is cut at the promise.
+ */
+export async function sendDownload(reply: FastifyReply, { content, length, headers, signal }: Download): Promise<void> {
+  const { raw } = reply;
+  let bytes = await content.next();
+  sendHead(reply, 200, { ...headers, ...(length === undefined ? {} : { "content-length": length }) });
+  let left = length ?? Number.POSITIVE_INFINITY;
+  for (; bytes !== undefined && left > 0; bytes = await content.next()) {
+    const part = bytes.length > left ? bytes.subarray(0, left) : bytes;
+    left -= part.length;
+    if (!raw.write(part)) await once(raw, "drain", { signal }).catch(() => Promise.reject(signal.reason as Error));
+  }
+  if (length !== undefined && left > 0) throw new CaissonError("io_error", "The file became shorter while it was read.");
+  raw.end();
+}

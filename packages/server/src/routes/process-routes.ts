@@ -1,0 +1,161 @@
+import { execRecordSchema, processListSchema, processOutputQuerySchema, processSchema, signalRequestSchema } from "@caisson/contract";
+import { z } from "zod";
+import { toProcess } from "../exec/process-view.ts";
+import { answerWithStream, streamOutput } from "../exec/stream-output.ts";
+import type { App } from "../http/app.ts";
+import { readUpload } from "../http/read-upload.ts";
+import type { Services } from "../server-options.ts";
+import { content, errors, processParams, sandboxParams } from "./route-schema.ts";
+
+const tags = ["Processes"];
+
+const signalledSchema = z
+  .strictObject({ signalled: z.int().meta({ description: "Processes that got it; 0 when all have ended" }) })
+  .meta({ id: "Signalled" });
+
+const stdinQuerySchema = z.strictObject({
+  close: z.enum(["true", "false"]).optional().meta({ description: "Close standard input after these bytes. Default false" }),
+});
+
+const stdinSchema = z.strictObject({ written: z.int().meta({ description: "Bytes taken" }) }).meta({ id: "StdinWritten" });
+
+/** Processes that run or ran in a sandbox. */
+export function processRoutes(app: App, { operations, clock, limits }: Services): void {
+  app.route({
+    method: "GET",
+    url: "/sandboxes/:id/processes",
+    config: { access: "api" },
+    schema: {
+      tags,
+      operationId: "listProcesses",
+      summary: "List processes",
+      description: "Those started through the API that run, and the last 256 that ended.",
+      params: sandboxParams,
+      response: { 200: processListSchema.describe("The processes"), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope } = request;
+      const sessions = await operations.withGuest(request.params.id, "process.list", (guest) => guest.sessions(scope.bound), scope.bound);
+      return reply.send({ items: sessions.map(toProcess) });
+    },
+  });
+
+  app.route({
+    method: "GET",
+    url: "/sandboxes/:id/processes/:process_id",
+    config: { access: "api" },
+    schema: {
+      tags,
+      operationId: "getProcess",
+      summary: "Get a process",
+      params: processParams,
+      response: { 200: processSchema.describe("The process"), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope, params } = request;
+      const read = await operations.withGuest(
+        params.id,
+        "process.get",
+        (guest) => guest.session(Number(params.process_id), scope.bound),
+        scope.bound,
+      );
+      return reply.send(toProcess(read));
+    },
+  });
+
+  app.route({
+    method: "GET",
+    url: "/sandboxes/:id/processes/:process_id/output",
+    config: { access: "api", long: true },
+    schema: {
+      tags,
+      operationId: "readProcessOutput",
+      summary: "Read or follow a process's output",
+      description:
+        "One JSON record per line, from byte offsets on: what was cut off is continued where it ended. Bytes that are no longer kept are a `gap`. With `follow` (the default) the last record is `exit` or `error`; without, a process that still runs has neither.",
+      params: processParams,
+      querystring: processOutputQuerySchema,
+      response: { 200: content("The stream of its records", { "application/x-ndjson": execRecordSchema }), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope, params, query } = request;
+      const from = {
+        ...(query.stdout_offset === undefined ? {} : { stdoutOffset: query.stdout_offset }),
+        ...(query.stderr_offset === undefined ? {} : { stderrOffset: query.stderr_offset }),
+        follow: query.follow !== "false",
+      };
+      return answerWithStream(reply, () =>
+        operations.withGuest(
+          params.id,
+          "process.output",
+          async (guest) => {
+            const attached = await guest.attach(Number(params.process_id), from, scope.bound);
+            return streamOutput(request, reply, attached, { clock, graceMs: limits.execGraceMs });
+          },
+          scope.bound,
+        ),
+      );
+    },
+  });
+
+  app.route({
+    method: "POST",
+    url: "/sandboxes/:id/processes/:process_id/signal",
+    config: { access: "api" },
+    schema: {
+      tags,
+      operationId: "signalProcess",
+      summary: "Signal a process",
+      params: processParams,
+      body: signalRequestSchema,
+      response: { 200: signalledSchema.describe("Who got it"), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope, params, body } = request;
+      const how = {
+        ...(body.signal === undefined ? {} : { signal: body.signal }),
+        ...(body.scope === undefined ? {} : { scope: body.scope }),
+      };
+      const signalled = await operations.withGuest(
+        params.id,
+        "process.signal",
+        (guest) => guest.kill(Number(params.process_id), how),
+        scope.unbound,
+      );
+      return reply.send({ signalled });
+    },
+  });
+}
+
+/** Input of processes: bodies are bytes. */
+export function processInputRoutes(app: App, { operations, clock, limits }: Services): void {
+  app.route({
+    method: "POST",
+    url: "/sandboxes/:id/processes/:process_id/stdin",
+    config: { access: "api", long: true, rawBody: "application/octet-stream" },
+    schema: {
+      tags,
+      operationId: "writeProcessInput",
+      summary: "Write to a process's standard input",
+      description: "Of a process started with `stdin_open`. Takes as long as the process takes to make room.",
+      params: processParams,
+      querystring: stdinQuerySchema,
+      response: { 200: stdinSchema.describe("All of it was taken"), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope, params, query } = request;
+      const input = readUpload(request.raw, { clock, signal: scope.signal, idleMs: limits.uploadIdleMs });
+      const written = await operations.withGuest(
+        params.id,
+        "process.input",
+        async (guest) => {
+          const count = await guest.writeInput(Number(params.process_id), input, scope.bound);
+          if (query.close === "true") await guest.closeInput(Number(params.process_id), scope.bound);
+          return count;
+        },
+        scope.bound,
+      );
+      return reply.send({ written });
+    },
+  });
+}
