@@ -27,7 +27,7 @@ export async function ensureAgent() {
     );
   }
   await step("Build the guest agent (cargo)", async () => {
-    await run("sh", [join(ROOT, "scripts", "build-agent.sh")], { cwd: ROOT, env: childEnv() });
+    await run("bash", [join(ROOT, "scripts", "build-agent.sh")], { cwd: ROOT, env: childEnv() });
   });
 }
 

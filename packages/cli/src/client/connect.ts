@@ -1,0 +1,27 @@
+import { Caisson, DEFAULT_URL } from "@caisson/sdk";
+import { loadConfig } from "../config/load-config.ts";
+import { resolveDataDir } from "../config/data-dir.ts";
+import type { CommonOptions } from "../program/leaf.ts";
+import { readCredentials, readServerFile } from "./local-server.ts";
+
+/**
+ * The server that a command talks to: by flag, by variable, else the one on this machine, with its keys. Keys of this machine
+ * are never sent to another address.
+ */
+export function connect(options: CommonOptions, rights: { readonly admin?: true } = {}): Caisson {
+  const env = process.env;
+  const config = loadConfig({ path: options.config, env });
+  const dataDir = resolveDataDir(config);
+  const localUrl = readServerFile(dataDir)?.url ?? DEFAULT_URL;
+  const url = options.url ?? (env.CAISSON_URL || localUrl);
+  const local = sameAddress(url, localUrl);
+  const stored = local ? readCredentials(dataDir) : undefined;
+  const configured = local ? config.auth : undefined;
+  const apiKey = options.apiKey ?? (env.CAISSON_API_KEY || (configured?.api_key ?? stored?.api_key));
+  const adminKey = env.CAISSON_ADMIN_API_KEY || (configured?.admin_api_key ?? stored?.admin_api_key);
+  return new Caisson({ url, apiKey, ...(rights.admin ? { adminApiKey: adminKey } : {}) });
+}
+
+function sameAddress(a: string, b: string): boolean {
+  return URL.canParse(a) && URL.canParse(b) && new URL(a).origin === new URL(b).origin;
+}

@@ -1,0 +1,51 @@
+import { VERSION } from "@caisson/contract";
+import { Command } from "commander";
+import { addConfigCommands } from "../commands/config.ts";
+import { addCpCommand } from "../commands/cp.ts";
+import { addCreateCommand } from "../commands/create.ts";
+import { addDoctorCommand } from "../commands/doctor.ts";
+import { addExecCommand } from "../commands/exec.ts";
+import { addExtendCommand } from "../commands/extend.ts";
+import { addGetCommand } from "../commands/get.ts";
+import { addImageCommands } from "../commands/image.ts";
+import { addKillCommand } from "../commands/kill.ts";
+import { addLogsCommand } from "../commands/logs.ts";
+import { addLsCommand } from "../commands/ls.ts";
+import { addPsCommand } from "../commands/ps.ts";
+import { addRmCommand } from "../commands/rm.ts";
+import { addRunCommand } from "../commands/run.ts";
+import { addServeCommand } from "../commands/serve.ts";
+import { addVersionCommand } from "../commands/version.ts";
+import type { Done } from "./leaf.ts";
+
+/** The whole command line. */
+export function createProgram(done: Done): Command {
+  const program = new Command("caisson")
+    .description("Isolated computers for AI agents, on machines you own.")
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .enablePositionalOptions()
+    .showHelpAfterError("(caisson --help shows what there is)")
+    .exitOverride();
+  for (const add of [
+    addServeCommand,
+    addRunCommand,
+    addCreateCommand,
+    addLsCommand,
+    addGetCommand,
+    addExecCommand,
+    addCpCommand,
+    addLogsCommand,
+    addPsCommand,
+    addKillCommand,
+    addExtendCommand,
+    addRmCommand,
+    addImageCommands,
+    addConfigCommands,
+    addDoctorCommand,
+    addVersionCommand,
+  ]) {
+    add(program, done);
+  }
+  return program;
+}

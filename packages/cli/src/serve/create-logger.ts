@@ -1,0 +1,40 @@
+import type { Config } from "@caisson/contract";
+import type { ProviderContext } from "@caisson/providers";
+import { pino, type DestinationStream, type Logger } from "pino";
+import { bold, cyan, dim, red, yellow } from "yoctocolors";
+
+/** The server's log, on standard error: JSON, or lines for people on a terminal. */
+export function createLogger(config: Config["logging"]): Logger {
+  const pretty = config.format === "pretty" || (config.format === "auto" && process.stderr.isTTY === true);
+  const options = {
+    level: config.level,
+    base: null,
+    redact: { paths: ["*.api_key", "*.authorization", "*.env", "*.stdin"], censor: "(hidden)" },
+  };
+  return pino(options, pretty ? prettyStream : pino.destination({ dest: 2, sync: true }));
+}
+
+/** The log as providers and the worker see it. */
+export function logFunction(logger: Logger): ProviderContext["log"] {
+  return (level, message, fields) => logger[level](fields ?? {}, message);
+}
+
+const LEVELS: Readonly<Record<number, string>> = {
+  10: dim("trace"),
+  20: dim("debug"),
+  30: cyan("info "),
+  40: yellow("warn "),
+  50: red("error"),
+  60: bold(red("fatal")),
+};
+
+const prettyStream: DestinationStream = {
+  write: (line) => {
+    const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
+    const clock = new Date(Number(time)).toISOString().slice(11, 23);
+    const rest = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+    process.stderr.write(`${dim(clock)} ${LEVELS[Number(level)] ?? String(level)} ${String(msg ?? "")} ${dim(rest.join(" "))}\n`);
+    const stack = (err as { stack?: unknown } | undefined)?.stack;
+    if (typeof stack === "string") process.stderr.write(`${dim(stack)}\n`);
+  },
+};

@@ -1,0 +1,27 @@
+import { join } from "node:path";
+import type { Clock, Config, Random } from "@caisson/contract";
+import { bubblewrapProvider, ociProvider, type Provider, type ProviderContext } from "@caisson/providers";
+import { requireAgent } from "./agent-path.ts";
+
+/** What providers share. */
+export interface ProviderParts {
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: ProviderContext["log"];
+}
+
+/** The enabled providers, best first; the configured default before all. */
+export function createProviders(config: Config["providers"], parts: ProviderParts): readonly Provider[] {
+  const context = (name: string, agentPath: string): ProviderContext => ({
+    dir: join(parts.dataDir, "providers", name),
+    agentPath,
+    clock: parts.clock,
+    random: parts.random,
+    log: parts.log,
+  });
+  const providers: Provider[] = [];
+  if (config.oci.enabled) providers.push(ociProvider(context("oci", requireAgent())));
+  if (config.bubblewrap.enabled) providers.push(bubblewrapProvider(context("bubblewrap", requireAgent())));
+  return providers.sort((a, b) => Number(b.name === config.default) - Number(a.name === config.default));
+}

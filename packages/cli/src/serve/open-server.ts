@@ -1,0 +1,102 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
+import { controlDefaults, Orchestrator, SteadyClock } from "@caisson/control";
+import { GuestClient } from "@caisson/guest";
+import { createKeyVerifier, createServer } from "@caisson/server";
+import { openSqlite } from "@caisson/store";
+import { ImageStore, LocalHost } from "@caisson/worker";
+import type { Logger } from "pino";
+import { readServerFile, serverFilePath } from "../client/local-server.ts";
+import { resolveDatabasePath, resolveDataDir } from "../config/data-dir.ts";
+import { logFunction } from "./create-logger.ts";
+import { createProviders } from "./create-providers.ts";
+import { openCredentials, storeKeys, type Credentials } from "./credentials.ts";
+import { openDataDir } from "./open-data-dir.ts";
+import { writePrivateFile } from "./write-file.ts";
+
+/** Id of the worker inside the server. */
+const LOCAL_WORKER = "local";
+
+/** A server that listens. */
+export interface OpenServer extends AsyncDisposable {
+  readonly url: string;
+  readonly dataDir: string;
+  readonly credentials: Credentials;
+  /** What the worker found it can do; resolves when its providers were probed. */
+  describe(): Promise<WorkerDescription>;
+  /** How many sandboxes have not ended. */
+  countSandboxes(): Promise<number>;
+}
+
+/**
+ * Puts the house together: data folder, keys, providers, images, worker, store, orchestrator, HTTP. What was opened is closed
+ * in the opposite order, at the end or when a later step fails. Sandboxes live on.
+ */
+export async function openServer(config: Config, logger: Logger): Promise<OpenServer> {
+  await using opening = new AsyncDisposableStack();
+  const dataDir = opening.use(openDataDir(resolveDataDir(config))).path;
+  const random = systemRandom;
+  const clock = new SteadyClock(systemClock);
+  const log = logFunction(logger);
+  const credentials = openCredentials(dataDir, config.auth, random);
+
+  const store = opening.use(await openSqlite({ path: resolveDatabasePath(config), clock }));
+  await storeKeys(store, credentials, config.auth, clock.now());
+
+  const providers = createProviders(config.providers, { dataDir, clock: systemClock, random, log });
+  const images = new ImageStore({
+    dir: join(dataDir, "images"),
+    clock: systemClock,
+    log,
+    insecureRegistries: config.images.insecure_registries,
+    keepUnusedMs: parseDuration(config.images.keep_unused) ?? 0,
+  });
+  await images.open();
+  const host = new LocalHost({ workerId: LOCAL_WORKER, dataDir, providers, images, clock: systemClock, random, log });
+  opening.defer(() => host.close());
+  await host.open();
+
+  const orchestrator = new Orchestrator({
+    clock,
+    random,
+    store,
+    hosts: new Map([[host.workerId, host]]),
+    defaults: controlDefaults(config),
+    logger,
+    guestOf: (opener) => new GuestClient(opener),
+  });
+  opening.defer(() => orchestrator.close());
+  await orchestrator.start();
+
+  const keys = (await store.keys.list()).map(({ role, name, hash }) => ({ role, name, sha256: hash }));
+  const server = await createServer({
+    operations: orchestrator,
+    images: host.images,
+    describeWorkers: async () => [await host.describe()],
+    keys: createKeyVerifier(keys),
+    version: VERSION,
+    corsAllowedOrigins: config.server.cors_allowed_origins,
+    execTimeoutMs: parseDuration(config.defaults.exec_timeout) ?? 0,
+    maxExecTimeoutMs: parseDuration(config.defaults.max_exec_timeout) ?? 0,
+    logger,
+    clock: systemClock,
+    random,
+  });
+  opening.defer(() => server.close());
+  const url = await server.listen(config.server);
+  writePrivateFile(serverFilePath(dataDir), `${JSON.stringify({ url, pid: process.pid })}\n`);
+  opening.defer(() => {
+    if (readServerFile(dataDir)?.pid === process.pid) rmSync(serverFilePath(dataDir), { force: true });
+  });
+
+  const opened = opening.move();
+  return {
+    url,
+    dataDir,
+    credentials,
+    describe: () => host.describe(),
+    countSandboxes: async () => (await orchestrator.list({ limit: 1000 })).items.length,
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}

@@ -1,0 +1,11 @@
+import { bold } from "yoctocolors";
+import { print } from "./write-out.ts";
+
+/** Prints rows in columns below their titles. */
+export function printTable(titles: readonly string[], rows: readonly (readonly string[])[]): void {
+  const widths = titles.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (cells: readonly string[]): string =>
+    cells.map((cell, i) => (i === cells.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("  ");
+  print(bold(line(titles)));
+  for (const row of rows) print(line(row));
+}
