@@ -10,11 +10,13 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The membership lists of the groups, opened so that the child can join itself.
+/// A thread that joins itself to `tasks` (v1) passes the lock that makes
+/// `cgroup.procs` wait for several milliseconds; the child has one thread only.
 pub fn open_members(groups: &[OsString]) -> Result<Vec<File>, String> {
     let open = |group: &OsString| {
-        let path = Path::new(group).join("cgroup.procs");
-        let opened = OpenOptions::new().write(true).open(&path);
-        opened.map_err(|error| format!("{}: {}", path.display(), error))
+        let list = |name| OpenOptions::new().write(true).open(Path::new(group).join(name));
+        let opened = list("tasks").or_else(|_| list("cgroup.procs"));
+        opened.map_err(|error| format!("group {:?}: {}", group, error))
     };
     groups.iter().map(open).collect()
 }

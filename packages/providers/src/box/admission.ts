@@ -29,7 +29,8 @@ export function refuseUnenforceable(spec: BoxSpec, report: ProviderReport, runti
   ];
   for (const [capability, asked, field] of wanted) {
     if (!asked || capabilities[capability]) continue;
-    const reason = (report.limits as Readonly<Record<string, string>> | undefined)?.[capability] ?? "this machine cannot enforce it";
+    const known = (report.limits as Readonly<Record<string, string>> | undefined)?.[capability];
+    const reason = known ?? (runtime === undefined ? "this machine cannot enforce it" : `the runtime ${runtime.name} cannot enforce it`);
     throw new CaissonError("unsupported", `${field} cannot be honoured by ${report.name} here: ${reason}.`, {
       detail: { field, capability, provider: report.name },
     });

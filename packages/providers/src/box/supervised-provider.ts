@@ -23,7 +23,7 @@ import { IdRanges, RANGE_SIZE } from "./id-ranges.ts";
 import { removeFolder } from "./removal.ts";
 import { makeLayerFolders, planRootFs } from "./rootfs-plan.ts";
 import { findStage } from "./stage.ts";
-import { STAGED, type Ground, type Launch, type Technology } from "./technology.ts";
+import { RUNTIME_STATE, STAGED, type Ground, type Launch, type Technology } from "./technology.ts";
 import { makeTrialSkeleton } from "./trial-skeleton.ts";
 
 const HANDLE_VERSION = 1;
@@ -164,6 +164,8 @@ export class SupervisedProvider implements Provider {
     const dir = this.#folder(spec.sandboxId);
     const firstId = ground.privileged ? (before?.firstId ?? this.#ids.take()) : null;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
+    // A box that is started again keeps its files, but not what the runtime remembered of it, nor its socket.
+    if (before !== undefined) for (const name of [RUNTIME_STATE, BOUND_SOCKET_FOLDER]) await removeFolder(join(dir, name));
     let record: BoxRecord | undefined;
     try {
       const rootfs = planRootFs(spec.rootfs, ground.privileged ? "id-mapped" : "own");
@@ -190,10 +192,12 @@ export class SupervisedProvider implements Provider {
       if (launch.socket === "bound") await this.#awaitSocket(join(dir, record.socket), signal);
       return this.#box(record, "running");
     } catch (error) {
-      if (record === undefined) {
+      if (before !== undefined) await this.#end(dir, record ?? before);
+      else if (record !== undefined) await this.#remove(dir, record);
+      else {
         if (firstId !== null) this.#ids.release(firstId);
         await removeFolder(dir);
-      } else await this.#remove(dir, record);
+      }
       throw error;
     }
   }

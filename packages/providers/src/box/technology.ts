@@ -8,6 +8,9 @@ export const STAGED = { root: "root", agent: "agent", socketFolder: "host" } as 
 /** Places inside every box. */
 export const INSIDE = { agent: "/run/caisson-agent", socketFolder: "/run/caisson-host" } as const;
 
+/** Folder in the box's folder where a runtime keeps what it knows of the box. */
+export const RUNTIME_STATE = "runtime";
+
 /** What is known of the machine before a box is planned. */
 export interface Ground {
   readonly context: ProviderContext;

@@ -6,10 +6,13 @@ import { INSIDE, STAGED } from "../box/technology.ts";
 /** Id of the default user inside. */
 const USER_ID = "1000";
 const BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/** Kernel files that tell of the machine or reach beyond the box. */
-const MASKED_FILES = ["/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/sched_debug", "/proc/sysrq-trigger", "/proc/timer_list"];
-const READ_ONLY_FOLDERS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
-const MASKED_FOLDERS = ["/proc/acpi", "/proc/asound", "/proc/scsi"];
+/**
+ * Kernel files that tell of the machine to everybody. The rest of /proc that an OCI runtime masks belongs to the machine's
+ * root, who is nobody in the box: no user of the box may read or write it. Each bind costs bubblewrap a tenth of a
+ * millisecond.
+ */
+const MASKED_FILES = ["/proc/interrupts", "/proc/kcore", "/proc/keys"];
+const READ_ONLY_FOLDERS = ["/proc/sys"];
 
 /** What the command line of bubblewrap is made from. */
 export interface BwrapInput {
@@ -33,7 +36,6 @@ export function bwrapArguments(input: BwrapInput): readonly string[] {
   words.push("--hostname", input.hostname, "--bind", join(input.stage, STAGED.root), "/", "--proc", "/proc", "--dev", "/dev");
   for (const path of READ_ONLY_FOLDERS) if (existsSync(path)) words.push("--ro-bind", path, path);
   for (const path of MASKED_FILES) if (existsSync(path)) words.push("--ro-bind", "/dev/null", path);
-  for (const path of MASKED_FOLDERS) if (existsSync(path)) words.push("--perms", "0555", "--tmpfs", path, "--remount-ro", path);
   words.push("--perms", "0755", "--tmpfs", "/run", "--ro-bind", join(input.stage, STAGED.agent), INSIDE.agent);
   words.push("--clearenv", "--setenv", "PATH", BASE_PATH, "--chdir", "/", "--");
   return [...words, ...input.agent];

@@ -27,11 +27,10 @@ class OciTechnology implements Technology {
       const runtimes = OCI_RUNTIMES.map((runtime) => ({ name: runtime.name, available: false, reason, remedy }));
       return { ...base, available: false, reason, remedy, capabilities: NO_CAPABILITIES, runtimes };
     }
-    const capabilities = capabilitiesOf(ground);
     const runtimes: RuntimeReport[] = [];
-    for (const runtime of OCI_RUNTIMES) runtimes.push(await this.#probeRuntime(runtime, capabilities, tryBoot, signal));
-    if (runtimes.some((runtime) => runtime.available))
-      return { ...base, available: true, capabilities, limits: missingLimits(ground), runtimes };
+    for (const runtime of OCI_RUNTIMES) runtimes.push(await this.#probeRuntime(runtime, capabilitiesOf(ground, runtime), tryBoot, signal));
+    const capabilities = runtimes.find((runtime) => runtime.available)?.capabilities;
+    if (capabilities !== undefined) return { ...base, available: true, capabilities, limits: missingLimits(ground), runtimes };
     const reason = `no OCI runtime works: ${runtimes.map((runtime) => `${runtime.name}: ${runtime.reason}`).join("; ")}`;
     return { ...base, available: false, reason, remedy: OCI_RUNTIMES[0]?.remedy ?? "", capabilities: NO_CAPABILITIES, runtimes };
   }
@@ -79,12 +78,12 @@ class OciTechnology implements Technology {
   }
 }
 
-function capabilitiesOf(ground: Ground): Capabilities {
+function capabilitiesOf(ground: Ground, runtime: OciRuntime): Capabilities {
   const { memory, cpu, pids, freeze } = ground.powers;
   return {
     limit_memory: memory,
     limit_cpu: cpu,
-    limit_pids: pids,
+    limit_pids: pids && runtime.countsProcesses,
     limit_disk: false,
     users: true,
     images: true,

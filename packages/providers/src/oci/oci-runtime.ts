@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { AgentListen } from "../box/agent-arguments.ts";
-import type { Launch } from "../box/technology.ts";
+import { RUNTIME_STATE, type Launch } from "../box/technology.ts";
 
 /** Where a runtime is told to work. */
 export interface RuntimePlace {
@@ -20,6 +20,8 @@ export interface OciRuntime {
   readonly refusesHybrid: boolean;
   /** Whether the agent's own system-call filter is of use below it. */
   readonly filter: "seccomp" | "none";
+  /** Whether the kernel's count of processes is the box's own. */
+  readonly countsProcesses: boolean;
   readonly remedy: string;
   command(place: RuntimePlace): readonly string[];
 }
@@ -28,7 +30,7 @@ export interface OciRuntime {
 export const PID_FILE = "pid";
 
 function state(place: RuntimePlace): string {
-  return join(place.dir, "runtime");
+  return join(place.dir, RUNTIME_STATE);
 }
 
 /** The runtimes, best first. */
@@ -39,6 +41,7 @@ export const OCI_RUNTIMES: readonly OciRuntime[] = [
     cgroups: "join",
     refusesHybrid: true,
     filter: "seccomp",
+    countsProcesses: true,
     remedy: "apt-get install -y --no-install-recommends crun",
     command: (place) => [
       ...[place.program, "--root", state(place), "--cgroup-manager=disabled"],
@@ -52,6 +55,7 @@ export const OCI_RUNTIMES: readonly OciRuntime[] = [
     cgroups: "named",
     refusesHybrid: false,
     filter: "seccomp",
+    countsProcesses: true,
     remedy: "apt-get install -y --no-install-recommends runc",
     command: (place) => [
       ...[place.program, "--root", state(place)],
@@ -59,12 +63,14 @@ export const OCI_RUNTIMES: readonly OciRuntime[] = [
     ],
   },
   {
-    // gVisor's kernel cannot accept on an inherited socket; its own kernel makes a filter inside it needless.
+    // gVisor cannot accept on an inherited socket; its own kernel makes a filter inside it needless, and the threads that
+    // the machine counts are that kernel's.
     name: "runsc",
     listen: "bound",
     cgroups: "join",
     refusesHybrid: false,
     filter: "none",
+    countsProcesses: false,
     remedy: "install gVisor's runsc, for example with scripts/install-runsc.sh /usr/local/bin",
     command: (place) => [
       ...[place.program, `--root=${state(place)}`, "--platform=systrap", "--network=none", "--ignore-cgroups"],

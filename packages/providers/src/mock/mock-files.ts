@@ -1,0 +1,241 @@
+import { CaissonError, type Clock } from "@caisson/contract";
+import { FileContent, type DirectoryNode, type FileNode, type MockNode, type SymlinkNode } from "./mock-node.ts";
+import { mockUserName, ROOT, USER, type MockUser } from "./mock-user.ts";
+
+const MAX_NAME = 255;
+const MAX_LINKS = 40;
+const READ = 4;
+const WRITE = 2;
+const SEARCH = 1;
+
+/** Where a path leads: the directory that holds the last name, and what is there, if anything. */
+export interface Place {
+  readonly parent: DirectoryNode;
+  readonly name: string;
+  readonly node: MockNode | undefined;
+  /** The same place without links and dots. */
+  readonly path: string;
+}
+
+/** A file tree in memory with owners, modes and symbolic links. */
+export class MockFiles {
+  readonly root: DirectoryNode;
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.root = this.#directory(0o755, ROOT);
+    for (const path of ["/bin", "/dev", "/etc", "/home", "/root", "/tmp", "/usr", "/var"]) this.makeDir(path, ROOT, 0o755);
+    this.makeDir("/var/tmp", ROOT, 0o1777);
+    this.makeDir(USER.home, ROOT, 0o755);
+    this.chown(USER.home, ROOT, USER.uid, USER.gid);
+    this.chmod("/root", ROOT, 0o700);
+    this.chmod("/tmp", ROOT, 0o1777);
+    const users = [ROOT, USER].map((user) => `${user.name}:x:${user.uid}:${user.gid}:${user.name}:${user.home}:/bin/sh\n`);
+    this.open("/etc/passwd", ROOT, { create: 0o644 }).content.writeAt(0, Buffer.from(users.join("")));
+  }
+
+  /** Finds a place; `last` says what happens when the last name is a link. */
+  find(path: string, user: MockUser, last: "follow" | "keep"): Place {
+    const todo = split(path).reverse();
+    const stack: { name: string; node: DirectoryNode }[] = [{ name: "", node: this.root }];
+    let links = 0;
+    let place: Place = { parent: this.root, name: "", node: this.root, path: "/" };
+    while (todo.length > 0) {
+      const name = todo.pop() as string;
+      const here = stack.at(-1)?.node ?? this.root;
+      if (place.node === undefined) throw missing(path);
+      if (place.node.type !== "directory") throw new CaissonError("not_a_directory", `${path}: a part is not a directory.`);
+      this.check(here, user, SEARCH, path);
+      if (name === "..") {
+        if (stack.length > 1) stack.pop();
+        const top = stack.at(-1) as { name: string; node: DirectoryNode };
+        place = { parent: stack.at(-2)?.node ?? this.root, name: top.name, node: top.node, path: pathOf(stack) };
+        continue;
+      }
+      if (Buffer.byteLength(name) > MAX_NAME) throw new CaissonError("invalid_argument", "A name is longer than 255 bytes.");
+      const node = here.children.get(name);
+      if (node?.type === "symlink" && (todo.length > 0 || last === "follow")) {
+        if (++links > MAX_LINKS) throw new CaissonError("invalid_argument", `${path}: too many links.`);
+        if (node.target.startsWith("/")) stack.length = 1;
+        todo.push(...split(node.target).reverse());
+        const top = stack.at(-1) as { name: string; node: DirectoryNode };
+        place = { parent: stack.at(-2)?.node ?? this.root, name: top.name, node: top.node, path: pathOf(stack) };
+        continue;
+      }
+      place = { parent: here, name, node, path: `${pathOf(stack).replace(/\/$/, "")}/${name}` };
+      if (node?.type === "directory") stack.push({ name, node });
+    }
+    return place;
+  }
+
+  /** What is at a path; `not_found` when nothing is. */
+  get(path: string, user: MockUser, last: "follow" | "keep" = "follow"): MockNode {
+    const { node } = this.find(path, user, last);
+    if (node === undefined) throw missing(path);
+    return node;
+  }
+
+  /** A regular file for reading or writing; made with mode `create` when it is missing. */
+  open(path: string, user: MockUser, how: { readonly create?: number; readonly write?: true } = {}): FileNode {
+    const place = this.find(path, user, "follow");
+    const write = how.write !== undefined || how.create !== undefined;
+    if (place.node === undefined) {
+      if (how.create === undefined) throw missing(path);
+      if (path.endsWith("/")) throw new CaissonError("is_a_directory", `${path}: names a directory.`);
+      const file: FileNode = { type: "file", content: new FileContent(), ...this.#meta(how.create, user) };
+      this.put(place, file, user, path);
+      return file;
+    }
+    if (place.node.type === "directory") throw new CaissonError("is_a_directory", `${path}: is a directory.`);
+    if (place.node.type !== "file") throw new CaissonError("invalid_argument", `${path}: is not a file.`);
+    this.check(place.node, user, write ? WRITE : READ, path);
+    if (write) place.node.mtimeMs = this.#clock.now();
+    return place.node;
+  }
+
+  /** Puts a node at a place whose directory the user may change. */
+  put(place: Place, node: MockNode, user: MockUser, path: string): void {
+    this.check(place.parent, user, WRITE | SEARCH, path);
+    place.parent.children.set(place.name, node);
+    place.parent.mtimeMs = this.#clock.now();
+  }
+
+  makeDir(path: string, user: MockUser, mode: number = 0o755): void {
+    const place = this.find(path, user, "keep");
+    if (place.node !== undefined) throw new CaissonError("already_exists", `${path}: is there already.`);
+    this.put(place, this.#directory(mode, user), user, path);
+  }
+
+  /** Makes a directory and those above it; whether the last was made now. */
+  makeDirs(path: string, user: MockUser, mode: number = 0o755): boolean {
+    const names = split(path);
+    let made = false;
+    for (let i = 1; i <= names.length; i++) {
+      const part = `/${names.slice(0, i).join("/")}`;
+      const { node } = this.find(part, user, "follow");
+      made = node === undefined;
+      if (made) this.makeDir(part, user, i === names.length ? mode : 0o755);
+      else if (node?.type !== "directory")
+        throw new CaissonError(i === names.length ? "already_exists" : "not_a_directory", `${part}: is not a directory.`);
+    }
+    return made;
+  }
+
+  symlink(target: string, path: string, user: MockUser): void {
+    const place = this.find(path, user, "keep");
+    if (place.node !== undefined) throw new CaissonError("already_exists", `${path}: is there already.`);
+    const link: SymlinkNode = { type: "symlink", target, ...this.#meta(0o777, user) };
+    this.put(place, link, user, path);
+  }
+
+  /** Names of a directory, sorted. */
+  list(path: string, user: MockUser): readonly (readonly [string, MockNode])[] {
+    const node = this.get(path, user);
+    if (node.type !== "directory") throw new CaissonError("not_a_directory", `${path}: is not a directory.`);
+    this.check(node, user, READ, path);
+    return [...node.children].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  move(from: string, to: string, user: MockUser, existing: "replace" | "refuse"): void {
+    const source = this.find(from, user, "keep");
+    const target = this.find(to, user, "keep");
+    if (source.node === undefined) throw missing(from);
+    if (target.node === source.node) return;
+    if (target.node !== undefined) {
+      if (existing === "refuse") throw new CaissonError("already_exists", `${to}: is there already.`);
+      if (target.node.type === "directory" && source.node.type !== "directory")
+        throw new CaissonError("is_a_directory", `${to}: is a directory.`);
+      if (target.node.type !== "directory" && source.node.type === "directory")
+        throw new CaissonError("not_a_directory", `${to}: is not a directory.`);
+      if (target.node.type === "directory" && target.node.children.size > 0)
+        throw new CaissonError("not_empty", `${to}: is not empty.`);
+    }
+    if (`${target.path}/`.startsWith(`${source.path}/`)) throw new CaissonError("invalid_argument", `${to}: lies within ${from}.`);
+    this.#checkRemovable(source, user, from);
+    this.put(target, source.node, user, to);
+    source.parent.children.delete(source.name);
+  }
+
+  remove(path: string, user: MockUser, what: "one" | "tree"): void {
+    const place = this.find(path, user, "keep");
+    if (place.node === undefined) throw missing(path);
+    if (place.node === this.root) throw new CaissonError("permission_denied", "The root cannot be removed.");
+    if (place.node.type === "directory" && place.node.children.size > 0 && what === "one")
+      throw new CaissonError("not_empty", `${path}: is not empty.`);
+    this.#checkRemovable(place, user, path);
+    place.parent.children.delete(place.name);
+    place.parent.mtimeMs = this.#clock.now();
+  }
+
+  chmod(path: string, user: MockUser, mode: number): void {
+    const node = this.get(path, user);
+    if (user.uid !== 0 && user.uid !== node.uid) throw denied(path);
+    node.mode = mode;
+  }
+
+  chown(path: string, user: MockUser, uid: number | undefined, gid: number | undefined): void {
+    const node = this.get(path, user);
+    if (user.uid !== 0) throw denied(path);
+    node.uid = uid ?? node.uid;
+    node.gid = gid ?? node.gid;
+  }
+
+  /** Throws `permission_denied` unless the user has all these rights. */
+  check(node: MockNode, user: MockUser, rights: number, path: string): void {
+    if (user.uid === 0) return;
+    const shift = user.uid === node.uid ? 6 : user.gid === node.gid ? 3 : 0;
+    if (((node.mode >> shift) & rights) !== rights) throw denied(path);
+  }
+
+  /** The protocol's form of an entry. */
+  entry(path: string, node: MockNode): Record<string, unknown> {
+    return {
+      path,
+      name: split(path).at(-1) ?? "/",
+      type: node.type,
+      size: node.type === "file" ? node.content.size : node.type === "symlink" ? Buffer.byteLength(node.target) : 4096,
+      mode: node.mode,
+      uid: node.uid,
+      gid: node.gid,
+      user: mockUserName(node.uid),
+      group: mockUserName(node.gid),
+      mtime_ms: Math.floor(node.mtimeMs),
+      target: node.type === "symlink" ? node.target : undefined,
+    };
+  }
+
+  #checkRemovable(place: Place, user: MockUser, path: string): void {
+    this.check(place.parent, user, WRITE | SEARCH, path);
+    const sticky = (place.parent.mode & 0o1000) !== 0;
+    if (sticky && user.uid !== 0 && user.uid !== place.node?.uid && user.uid !== place.parent.uid) throw denied(path);
+  }
+
+  #directory(mode: number, user: MockUser): DirectoryNode {
+    return { type: "directory", children: new Map(), ...this.#meta(mode, user) };
+  }
+
+  #meta(mode: number, user: MockUser): { mode: number; uid: number; gid: number; mtimeMs: number } {
+    return { mode, uid: user.uid, gid: user.gid, mtimeMs: this.#clock.now() };
+  }
+}
+
+/** The names of a path, without empty ones and single dots. */
+export function split(path: string): string[] {
+  return path.split("/").filter((name) => name !== "" && name !== ".");
+}
+
+function pathOf(stack: readonly { name: string }[]): string {
+  return `/${stack
+    .slice(1)
+    .map((part) => part.name)
+    .join("/")}`;
+}
+
+function missing(path: string): CaissonError {
+  return new CaissonError("not_found", `${path}: is not there.`);
+}
+
+function denied(path: string): CaissonError {
+  return new CaissonError("permission_denied", `${path}: permission denied.`);
+}
