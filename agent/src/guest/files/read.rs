@@ -1,0 +1,88 @@
+//! ReadFile.
+
+use super::super::fault::Fault;
+use super::super::pool::{Job, Message, Next, StepIo};
+use super::entry;
+use crate::sys::abi::O_NONBLOCK;
+use crate::sys::fd;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+pub struct ReadJob {
+    path: String,
+    offset: u64,
+    /// Bytes still wanted.
+    left: u64,
+    file: Option<File>,
+}
+
+impl ReadJob {
+    pub fn new(path: String, offset: u64, length: Option<u64>) -> ReadJob {
+        ReadJob {
+            path,
+            offset,
+            left: length.unwrap_or(u64::MAX),
+            file: None,
+        }
+    }
+
+    fn open(&self, io: &mut StepIo) -> Result<File, Fault> {
+        let fault = |error| Fault::from_io(&error, &self.path);
+        // O_NONBLOCK: opening a pipe must not wait for its writer.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(O_NONBLOCK)
+            .open(&self.path);
+        let mut file = opened.map_err(fault)?;
+        let meta = file.metadata().map_err(fault)?;
+        if meta.is_dir() {
+            return Err(Fault::new(
+                "is_a_directory",
+                format!("{}: is a directory", self.path),
+            ));
+        }
+        if !meta.is_file() {
+            return Err(Fault::invalid(format!("{}: not a regular file", self.path)));
+        }
+        if self.offset > 0 {
+            file.seek(SeekFrom::Start(self.offset)).map_err(fault)?;
+        }
+        io.out
+            .push(Message::Reply(entry::reply(Path::new(&self.path), &meta)));
+        Ok(file)
+    }
+}
+
+impl Job for ReadJob {
+    fn step(&mut self, io: &mut StepIo) -> Result<Next, Fault> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.open(io)?,
+        };
+        let want = (io.budget as u64).min(self.left) as usize;
+        let mut bytes = Vec::with_capacity(want);
+        let mut ended = want == 0;
+        while bytes.len() < bytes.capacity().min(want) && !ended {
+            match fd::read_spare(&file, &mut bytes) {
+                Ok(0) => ended = true,
+                Ok(_) => {}
+                Err(error) if fd::interrupted(&error) => {}
+                Err(error) => return Err(Fault::from_io(&error, &self.path)),
+            }
+        }
+        bytes.truncate(want);
+        self.left -= bytes.len() as u64;
+        ended |= self.left == 0;
+        if !bytes.is_empty() {
+            io.out.push(Message::Data(bytes));
+        }
+        if ended {
+            io.out.push(Message::End);
+            return Ok(Next::Done);
+        }
+        self.file = Some(file);
+        Ok(Next::Output)
+    }
+}

@@ -1,0 +1,202 @@
+//! WriteFile: atomic by a temporary file and a rename, or in place.
+
+use super::super::fault::Fault;
+use super::super::pool::{Job, Message, Next, StepIo};
+use super::entry;
+use crate::sys::abi::{self, O_NONBLOCK};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub struct WriteJob {
+    pub path: String,
+    pub mode: Option<u32>,
+    pub offset: Option<u64>,
+    pub append: bool,
+    pub atomic: bool,
+    pub create_parents: bool,
+    open: Option<Target>,
+}
+
+struct Target {
+    file: File,
+    path: PathBuf,
+    /// Renamed to `path` at the end; removed when the job is given up.
+    temporary: Option<PathBuf>,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Nothing better can be done about a file that cannot be removed.
+            let _left_behind = fs::remove_file(temporary);
+        }
+    }
+}
+
+impl WriteJob {
+    pub fn new(path: String) -> WriteJob {
+        WriteJob {
+            path,
+            mode: None,
+            offset: None,
+            append: false,
+            atomic: true,
+            create_parents: true,
+            open: None,
+        }
+    }
+
+    fn fault(&self, error: &io::Error) -> Fault {
+        Fault::from_io(error, &self.path)
+    }
+
+    fn open(&self) -> Result<Target, Fault> {
+        let mut path = PathBuf::from(&self.path);
+        if self.path.ends_with('/') {
+            return Err(Fault::new(
+                "is_a_directory",
+                format!("{}: names a directory", self.path),
+            ));
+        }
+        if let (true, Some(parent)) = (self.create_parents, path.parent()) {
+            let made = DirBuilder::new().recursive(true).mode(0o755).create(parent);
+            made.map_err(|error| self.fault(&error))?;
+        }
+        // A link is written through, so that it stays a link.
+        let mut dangling = false;
+        if fs::symlink_metadata(&path).map_or(false, |meta| meta.file_type().is_symlink()) {
+            match fs::canonicalize(&path) {
+                Ok(target) => path = target,
+                Err(error) if error.raw_os_error() == Some(abi::ENOENT) => dangling = true,
+                Err(error) => return Err(self.fault(&error)),
+            }
+        }
+        let existing = match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => {
+                let message = format!("{}: is a directory", self.path);
+                return Err(Fault::new("is_a_directory", message));
+            }
+            Ok(meta) => Some(meta),
+            Err(_) => None, // opening it says why, if it matters
+        };
+        let regular = existing.as_ref().map_or(true, Metadata::is_file);
+        if self.atomic && regular && !dangling {
+            return self.open_temporary(path, existing.as_ref());
+        }
+        self.open_in_place(path)
+    }
+
+    fn open_temporary(&self, path: PathBuf, existing: Option<&Metadata>) -> Result<Target, Fault> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let clock = super::super::session::now_ms();
+        let name = format!(".caisson-{}-{:x}-{}.tmp", std::process::id(), clock, number);
+        let temporary = path.with_file_name(name);
+        let mode = match (self.mode, existing) {
+            (Some(mode), _) => mode,
+            (None, Some(meta)) => meta.mode() & 0o7777,
+            (None, None) => 0o644,
+        };
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(abi::O_NOFOLLOW)
+            .open(&temporary);
+        let file = opened.map_err(|error| self.fault(&error))?;
+        let target = Target {
+            file,
+            path,
+            temporary: Some(temporary),
+        };
+        if let Some(meta) = existing {
+            keep_owner(&target.file, meta);
+        }
+        target
+            .file
+            .set_permissions(Permissions::from_mode(mode))
+            .map_err(|error| self.fault(&error))?;
+        Ok(target)
+    }
+
+    fn open_in_place(&self, path: PathBuf) -> Result<Target, Fault> {
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(!self.append && self.offset.is_none())
+            .append(self.append)
+            .mode(self.mode.unwrap_or(0o644))
+            .custom_flags(O_NONBLOCK)
+            .open(&path);
+        let mut file = opened.map_err(|error| self.fault(&error))?;
+        let kind = file
+            .metadata()
+            .map_err(|error| self.fault(&error))?
+            .file_type();
+        if !kind.is_file() && !kind.is_char_device() {
+            return Err(Fault::invalid(format!("{}: not a regular file", self.path)));
+        }
+        if let (Some(mode), true) = (self.mode, kind.is_file()) {
+            let changed = file.set_permissions(Permissions::from_mode(mode));
+            changed.map_err(|error| self.fault(&error))?;
+        }
+        if let Some(offset) = self.offset {
+            file.seek(SeekFrom::Start(offset))
+                .map_err(|error| self.fault(&error))?;
+        }
+        Ok(Target {
+            file,
+            path,
+            temporary: None,
+        })
+    }
+
+    /// Everything is written: on disk, under its name, and answered.
+    fn finish(&self, mut target: Target) -> Result<Vec<u8>, Fault> {
+        if let Err(error) = target.file.sync_data() {
+            if error.raw_os_error() != Some(abi::EINVAL) {
+                return Err(self.fault(&error)); // EINVAL: a device, which keeps nothing
+            }
+        }
+        if let Some(temporary) = &target.temporary {
+            fs::rename(temporary, &target.path).map_err(|error| self.fault(&error))?;
+        }
+        target.temporary = None;
+        let meta = target.file.metadata().map_err(|error| self.fault(&error))?;
+        Ok(entry::reply(Path::new(&self.path), &meta))
+    }
+}
+
+/// A replaced file stays with its owner where the agent may see to that.
+fn keep_owner(file: &File, meta: &Metadata) {
+    use std::os::unix::io::AsRawFd;
+    if let Ok(empty) = crate::sys::dir::c_path(b"") {
+        let raw = file.as_raw_fd();
+        // Users cannot give files away; then it is theirs.
+        let _not_allowed =
+            crate::sys::dir::chown_at(raw, &empty, meta.uid(), meta.gid(), abi::AT_EMPTY_PATH);
+    }
+}
+
+impl Job for WriteJob {
+    fn step(&mut self, io: &mut StepIo) -> Result<Next, Fault> {
+        let mut target = match self.open.take() {
+            Some(target) => target,
+            None => self.open()?,
+        };
+        let bytes = std::mem::take(&mut io.input);
+        target
+            .file
+            .write_all(&bytes)
+            .map_err(|error| self.fault(&error))?;
+        if io.input_ended {
+            io.out.push(Message::LastReply(self.finish(target)?));
+            return Ok(Next::Done);
+        }
+        self.open = Some(target);
+        Ok(Next::Input)
+    }
+}

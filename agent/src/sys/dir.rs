@@ -1,0 +1,163 @@
+//! Directory-relative file work: nothing here follows a path twice, so a tree
+//! that changes meanwhile cannot lead it elsewhere.
+
+use super::abi;
+use super::fd::{check, owned};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::raw::c_int;
+use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
+
+/// A path or name as the kernel wants it; a NUL inside is EINVAL.
+pub fn c_path(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| io::Error::from_raw_os_error(abi::EINVAL))
+}
+
+pub fn open_at(dir: RawFd, name: &CStr, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the string is NUL-terminated and lives during the call.
+    owned(unsafe { abi::openat(dir, name.as_ptr(), flags | abi::O_CLOEXEC, mode) })
+}
+
+/// Opens a directory for reading; a symlink as the last component is refused.
+pub fn open_dir_at(dir: RawFd, name: &CStr) -> io::Result<OwnedFd> {
+    open_at(dir, name, abi::O_DIRECTORY | abi::O_NOFOLLOW, 0)
+}
+
+pub fn unlink_at(dir: RawFd, name: &CStr, flags: i32) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::unlinkat(dir, name.as_ptr(), flags) }).map(|_| ())
+}
+
+pub fn rename_at(from: RawFd, a: &CStr, to: RawFd, b: &CStr) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::renameat(from, a.as_ptr(), to, b.as_ptr()) }).map(|_| ())
+}
+
+/// Renames; an existing destination is an error.
+pub fn rename_no_replace(a: &CStr, b: &CStr) -> io::Result<()> {
+    // SAFETY: as above.
+    let done = unsafe {
+        abi::syscall(
+            abi::SYS_RENAMEAT2,
+            abi::AT_FDCWD,
+            a.as_ptr(),
+            abi::AT_FDCWD,
+            b.as_ptr(),
+            abi::RENAME_NOREPLACE,
+        )
+    };
+    check(done as c_int).map(|_| ())
+}
+
+pub fn chmod_at(dir: RawFd, name: &CStr, mode: u32) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::fchmodat(dir, name.as_ptr(), mode, 0) }).map(|_| ())
+}
+
+pub fn chown_at(dir: RawFd, name: &CStr, uid: u32, gid: u32, flags: i32) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::fchownat(dir, name.as_ptr(), uid, gid, flags) }).map(|_| ())
+}
+
+/// Total and available bytes of the file system at `path`.
+pub fn disk_space(path: &CStr) -> io::Result<(u64, u64)> {
+    let mut stat = abi::StatVfs::default();
+    // SAFETY: the structure lives during the call.
+    check(unsafe { abi::statvfs(path.as_ptr(), &mut stat) })?;
+    let unit = stat.frsize;
+    Ok((
+        stat.blocks.saturating_mul(unit),
+        stat.bavail.saturating_mul(unit),
+    ))
+}
+
+/// What a directory entry says it is; `Unknown` needs a stat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Directory,
+    Symlink,
+    Other,
+    Unknown,
+}
+
+/// One open directory, read in small pieces.
+pub struct DirReader {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl DirReader {
+    pub fn new(fd: OwnedFd) -> DirReader {
+        DirReader {
+            fd,
+            buffer: Vec::new(),
+            at: 0,
+            ended: false,
+        }
+    }
+
+    pub fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    fn fill(&mut self) -> io::Result<bool> {
+        const PIECE: usize = 8192;
+        self.buffer.clear();
+        self.at = 0;
+        self.buffer.reserve_exact(PIECE);
+        // SAFETY: the buffer has room for PIECE bytes; the kernel initialises what it counts.
+        let got = unsafe {
+            let got = abi::syscall(
+                abi::SYS_GETDENTS64,
+                self.fd.as_raw_fd(),
+                self.buffer.as_mut_ptr(),
+                PIECE,
+            );
+            let got = check(got as c_int)? as usize;
+            self.buffer.set_len(got.min(PIECE));
+            got
+        };
+        if got == 0 {
+            self.ended = true;
+            self.buffer = Vec::new();
+        }
+        Ok(got != 0)
+    }
+
+    /// The next entry, without `.` and `..`.
+    pub fn next_entry(&mut self) -> io::Result<Option<(CString, Kind)>> {
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            if self.at >= self.buffer.len() && !self.fill()? {
+                return Ok(None);
+            }
+            // struct linux_dirent64: ino u64, off u64, reclen u16, type u8, name.
+            let rest = self.buffer.get(self.at..).unwrap_or(&[]);
+            let length = match rest.get(16..18) {
+                Some(&[a, b]) => usize::from(u16::from_ne_bytes([a, b])),
+                _ => return Ok(None),
+            };
+            let kind = match rest.get(18) {
+                Some(4) => Kind::Directory,
+                Some(10) => Kind::Symlink,
+                Some(0) | None => Kind::Unknown,
+                Some(_) => Kind::Other,
+            };
+            let field = rest.get(19..length).unwrap_or(&[]);
+            self.at += length.max(19);
+            let end = field
+                .iter()
+                .position(|&byte| byte == 0)
+                .unwrap_or(field.len());
+            let name = &field[..end];
+            if name.is_empty() || name == b"." || name == b".." {
+                continue;
+            }
+            return c_path(name).map(|name| Some((name, kind)));
+        }
+    }
+}
