@@ -6,6 +6,7 @@ import type { CommandEvent, CommandExit } from "./command-event.ts";
 import type { AttachOptions, KillOptions, RunOptions, SpawnOptions, StreamOptions } from "./command-options.ts";
 import { ResultCollector, type CommandResult } from "./command-result.ts";
 import { execBody, inlineStdin, type Command } from "./exec-body.ts";
+import { feedInput } from "./feed-input.ts";
 import { followOutput, type OutputOffsets } from "./follow-output.ts";
 import type { Content, HttpClient } from "./http-client.ts";
 import { pause } from "./pause.ts";
@@ -115,7 +116,7 @@ export class Commands {
     const input = open ? { stdin_open: true } : inlineStdin(stdin);
     const json = { ...execBody(command, options), ...(input ?? { stdin_open: true }), background: true };
     const process = await this.#http.json<Process>({ ...call(options), method: "POST", path: `${this.#path}/exec`, json });
-    if (input === undefined) await this.write(process.process_id, stdin as string | Uint8Array, { ...call(options), end: true });
+    if (input === undefined) await this.write(process.process_id, stdin as string | Uint8Array, { ...call(options), close: true });
     return process;
   }
 
@@ -172,13 +173,13 @@ export class Commands {
     await this.#http.json({ ...call(options), method: "POST", path: `${this.#path}/processes/${processId}/signal`, json });
   }
 
-  /** Writes to the standard input of a process that was started with it open; `end` closes it afterwards. */
-  async write(processId: number, content: Content, options: CallOptions & { readonly end?: boolean } = {}): Promise<void> {
+  /** Writes to the standard input of a process that was started with it open; `close` closes it afterwards. */
+  async write(processId: number, content: Content, options: CallOptions & { readonly close?: boolean } = {}): Promise<void> {
     await this.#http.json({
       ...call(options),
       method: "POST",
       path: `${this.#path}/processes/${processId}/stdin`,
-      query: { end: options.end === true ? true : undefined },
+      query: { close: options.close === true ? true : undefined },
       content,
     });
   }
@@ -192,7 +193,9 @@ export class Commands {
   /** Sends input beside the output; a command that ends or closes its input before it has read all is no failure. */
   async #feed(processId: number, content: Content, stop: AbortController): Promise<void> {
     try {
-      await this.write(processId, content, { signal: stop.signal, timeoutMs: 0, end: true });
+      const { signal } = stop;
+      await feedInput(content, (bytes) => this.write(processId, bytes, { signal, timeoutMs: 0 }), signal);
+      if (!signal.aborted) await this.write(processId, "", { signal, close: true });
     } catch (error) {
       const gone = error instanceof CaissonApiError && (error.code === "process_not_found" || error.code === "state_conflict");
       if (!gone && !stop.signal.aborted) stop.abort(error);

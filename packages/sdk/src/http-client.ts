@@ -18,6 +18,8 @@ export interface HttpRequest extends CallOptions {
   readonly json?: unknown;
   /** Raw body. */
   readonly content?: Content;
+  /** Media type of the raw body. Default: `application/octet-stream` */
+  readonly contentType?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether it may be sent again when the connection broke before an answer. Default: for GET and DELETE. */
   readonly idempotent?: boolean;
@@ -62,8 +64,28 @@ export class HttpClient {
   async stream(request: HttpRequest): Promise<{ readonly body: ReadableStream<Uint8Array>; readonly headers: Headers }> {
     const { response, deadline } = await this.#send(request);
     deadline.clear();
-    const body = (response.body as ReadableStream<Uint8Array> | null) ?? new Blob([]).stream();
-    return { body: body as ReadableStream<Uint8Array>, headers: response.headers };
+    const body = (response.body ?? new Blob([]).stream()) as ReadableStream<Uint8Array>;
+    return { body: this.#explained(body, request, deadline), headers: response.headers };
+  }
+
+  /** The same stream, whose failures are ours. */
+  #explained(body: ReadableStream<Uint8Array>, request: HttpRequest, deadline: Deadline): ReadableStream<Uint8Array> {
+    const reader = body.getReader();
+    return new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          try {
+            const { done, value } = await reader.read();
+            if (done) controller.close();
+            else controller.enqueue(value);
+          } catch (error) {
+            controller.error(this.#explain(error, request, deadline));
+          }
+        },
+        cancel: (reason) => reader.cancel(reason),
+      },
+      { highWaterMark: 0 },
+    );
   }
 
   async #answer<T>(request: HttpRequest, read: (response: Response) => Promise<T>): Promise<T> {
@@ -115,7 +137,7 @@ export class HttpClient {
       headers["content-type"] = "application/json";
       init.body = JSON.stringify(request.json);
     } else if (request.content !== undefined) {
-      headers["content-type"] = "application/octet-stream";
+      headers["content-type"] = request.contentType ?? "application/octet-stream";
       init.body = toBody(request.content) as NonNullable<RequestInit["body"]>;
       init.duplex = "half"; // streams are sent while they are read
     }

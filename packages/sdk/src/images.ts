@@ -32,7 +32,15 @@ export class Images {
   /** Stores a root file system under a name, from a tar archive: plain, gzip or zstd. */
   async import(name: string, archive: Content, options: CallOptions = {}): Promise<Image> {
     const { signal, timeoutMs = 0 } = options;
-    return this.#http.json({ signal, timeoutMs, method: "POST", path: "/images/import", query: { name }, content: archive });
+    return this.#http.json({
+      signal,
+      timeoutMs,
+      method: "POST",
+      path: "/images/import",
+      query: { name },
+      content: archive,
+      contentType: "application/x-tar",
+    });
   }
 
   /** Removes an image; `image_in_use` while sandboxes use it. */

@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
 import { Caisson, CaissonApiError, CommandFailedError, CommandTimeoutError, Sandbox } from "./index.ts";
 import { HttpPeer, sandboxJson, sendJson, type Answer } from "./testing/http-peer.ts";
@@ -116,23 +117,30 @@ describe("commands", () => {
     expect(peer.requests.at(-1)).toContain("/processes/4/output");
   });
 
-  test("input that is a stream goes beside the output", async () => {
+  test("input that is a stream goes beside the output, and is closed at its end", async () => {
     let input = "";
-    let finish: (() => void) | undefined;
+    let running: ServerResponse | undefined;
     const { peer, sandbox } = await peerWith((request, response, body) => {
       if (request.url?.includes("/stdin")) {
-        input = body.toString();
-        sendJson(response, 200, {});
-        return finish?.();
+        input += body.toString();
+        sendJson(response, 200, { written: body.length });
+        if (request.url.endsWith("?close=true")) running?.end(lines(exit));
+      } else {
+        running = response;
+        response.write(lines(start));
       }
-      response.write(lines(start));
-      finish = () => response.end(lines(exit));
     });
     await using _ = peer;
-    await sandbox.commands.run("cat", {
-      stdin: ReadableStream.from([Buffer.from("one "), Buffer.from("two")]) as ReadableStream<Uint8Array>,
-    });
+    const stdin = ReadableStream.from([Buffer.from("one "), Buffer.from("two")]) as ReadableStream<Uint8Array>;
+    expect((await sandbox.commands.run("cat", { stdin })).exitCode).toBe(0);
     expect(input).toBe("one two");
+  });
+
+  test("a command that ends does not wait for input that never comes", async () => {
+    const { peer, sandbox } = await peerWith((_request, response) => void response.end(lines(start, exit)));
+    await using _ = peer;
+    const never = new ReadableStream<Uint8Array>({ pull: () => new Promise(() => undefined) });
+    expect((await sandbox.commands.run("true", { stdin: never })).exitCode).toBe(0);
   });
 });
 

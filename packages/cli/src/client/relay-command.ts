@@ -18,28 +18,34 @@ export interface RelayOptions extends StreamOptions {
  */
 export async function relayCommand(commands: Commands, command: readonly string[], options: RelayOptions): Promise<number> {
   const { json, ...rest } = options;
-  const stdin = stdinIsPiped() ? { stdin: process.stdin as AsyncIterable<Uint8Array> } : {};
+  const piped = stdinIsPiped();
+  const stdin = piped ? { stdin: process.stdin as AsyncIterable<Uint8Array> } : {};
   const kept = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
-  for await (const event of commands.stream(command, { ...rest, ...stdin })) {
-    if (event.type === "output") {
-      if (json) kept[event.stream].push(event.bytes);
-      else await writeOut(event.stream, event.bytes);
-    } else if (event.type === "gap") {
-      throw new CaissonError("protocol_error", `Bytes ${event.from} to ${event.to} of ${event.stream} were dropped in the sandbox.`);
-    } else if (event.type === "exit") {
-      if (json) {
-        printJson({
-          exit_code: event.exitCode,
-          signal: event.signal,
-          timed_out: event.timedOut,
-          duration_ms: event.durationMs,
-          stdout: Buffer.concat(kept.stdout).toString(),
-          stderr: Buffer.concat(kept.stderr).toString(),
-        });
+  try {
+    for await (const event of commands.stream(command, { ...rest, ...stdin })) {
+      if (event.type === "output") {
+        if (json) kept[event.stream].push(event.bytes);
+        else await writeOut(event.stream, event.bytes);
+      } else if (event.type === "gap") {
+        throw new CaissonError("protocol_error", `Bytes ${event.from} to ${event.to} of ${event.stream} were dropped in the sandbox.`);
+      } else if (event.type === "exit") {
+        if (json) {
+          printJson({
+            exit_code: event.exitCode,
+            signal: event.signal,
+            timed_out: event.timedOut,
+            duration_ms: event.durationMs,
+            stdout: Buffer.concat(kept.stdout).toString(),
+            stderr: Buffer.concat(kept.stderr).toString(),
+          });
+        }
+        if (event.timedOut && !json) process.stderr.write("caisson: the command's timeout has passed; it and all it started were killed\n");
+        return event.timedOut ? TIMED_OUT : event.exitCode;
       }
-      if (event.timedOut && !json) process.stderr.write("caisson: the command's timeout has passed; it and all it started were killed\n");
-      return event.timedOut ? TIMED_OUT : event.exitCode;
     }
+  } finally {
+    // An input that never ends must not keep this process alive.
+    if (piped) process.stdin.destroy();
   }
   throw new CaissonError("protocol_error", "The command ended without a status.");
 }

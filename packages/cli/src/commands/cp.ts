@@ -82,7 +82,8 @@ async function download(sandbox: Sandbox, from: string, to: string, options: CpO
   // Under another name until it is whole, so that a copy that breaks leaves no half a file.
   const partial = `${path}.caisson-${process.pid}`;
   try {
-    await pipeline(content, createWriteStream(partial));
+    const { mode } = await sandbox.files.stat(from, { user: options.user, follow: true });
+    await pipeline(content, createWriteStream(partial, { mode: Number.parseInt(mode, 8) & 0o777 }));
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true });

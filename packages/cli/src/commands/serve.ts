@@ -1,6 +1,6 @@
 import type { ProviderReport } from "@caisson/contract";
 import type { Command } from "commander";
-import { bold, dim } from "yoctocolors";
+import { bold, dim } from "../terminal/style.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { print, printJson } from "../terminal/write-out.ts";

@@ -25,7 +25,8 @@ export interface EnvOverlay {
 export function readEnv(env: Readonly<Record<string, string | undefined>>): EnvOverlay {
   const values: EnvValue[] = [];
   const mistakes: ConfigMistake[] = [];
-  for (const [name, text] of Object.entries(env).sort()) {
+  for (const name of Object.keys(env).toSorted()) {
+    const text = env[name];
     if (!name.startsWith(PREFIX) || text === undefined) continue;
     const path = name.slice(PREFIX.length).toLowerCase().split("__");
     const node = nodeAt(path);

@@ -33,7 +33,9 @@ const prettyStream: DestinationStream = {
     const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
     const clock = new Date(Number(time)).toISOString().slice(11, 23);
     const rest = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-    process.stderr.write(`${dim(clock)} ${LEVELS[Number(level)] ?? String(level)} ${String(msg ?? "")} ${dim(rest.join(" "))}\n`);
+    process.stderr.write(
+      `${dim(clock)} ${LEVELS[Number(level)] ?? String(level)} ${typeof msg === "string" ? msg : ""} ${dim(rest.join(" "))}\n`,
+    );
     const stack = (err as { stack?: unknown } | undefined)?.stack;
     if (typeof stack === "string") process.stderr.write(`${dim(stack)}\n`);
   },

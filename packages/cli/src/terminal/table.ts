@@ -1,4 +1,4 @@
-import { bold } from "yoctocolors";
+import { bold } from "./style.ts";
 import { print } from "./write-out.ts";
 
 /** Prints rows in columns below their titles. */
