@@ -84,20 +84,20 @@ describe("guest client", () => {
   it("attaches from an offset and may end without an exit when not following", async () => {
     const { client } = guest({
       StreamOutput: async (call, params) => {
-        const [id, from, follow] = [params.int("id"), params.int("stdout_offset"), params.flag("follow", true)];
-        call.reply({ id, pid: 3, stdout: { start: 10, end: 20 }, stderr: { start: 5, end: 5 } });
-        if (from !== undefined && from < 10) await call.sendEvent({ type: "gap", stream: "stdout", from, to: 10 });
+        const [id, from = 0, follow] = [params.int("id"), params.int("stdout_offset"), params.flag("follow", true)];
+        call.reply({ id, pid: 3, stdout: { start: 10, end: 20 }, stderr: { start: 0, end: 0 } });
+        if (from < 10) await call.sendEvent({ type: "gap", stream: "stdout", from, to: 10 });
         await call.write(Buffer.from("0123456789"), 1);
         await call.write(Buffer.from("e"), 2);
         if (follow) await call.sendEvent({ ...EXIT, code: null, signal: "KILL" }, { fin: true });
         else call.end();
       },
     });
-    expect(shape(await all(await client.attach(9)))).toEqual(["stdout@10:0123456789", "stderr@5:e", "exit KILL"]);
+    expect(shape(await all(await client.attach(9)))).toEqual(["gap stdout 0-10", "stdout@10:0123456789", "stderr@0:e", "exit KILL"]);
     expect(shape(await all(await client.attach(9, { stdoutOffset: 2, follow: false })))).toEqual([
       "gap stdout 2-10",
       "stdout@10:0123456789",
-      "stderr@5:e",
+      "stderr@0:e",
     ]);
   });
 

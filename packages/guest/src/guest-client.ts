@@ -13,7 +13,7 @@ import { Answer, type Wire } from "./answer.ts";
 import { DialStream } from "./dial-stream.ts";
 import type { AttachedProcess, FileCallOptions, FileEntry, Guest, GuestCallOptions, GuestStats, ProcessSpec, Session } from "./guest.ts";
 import { ProcessStream } from "./process-stream.ts";
-import { readEntry, readRange, readSession, readStats } from "./read-answer.ts";
+import { readEntry, readSession, readStats } from "./read-answer.ts";
 import { upload } from "./upload.ts";
 
 /** Time to wait for the first answer, in ms, unless the caller says otherwise. */
@@ -47,15 +47,12 @@ export class GuestClient implements Guest {
     from: { readonly stdoutOffset?: number; readonly stderrOffset?: number; readonly follow?: boolean } = {},
     options: GuestCallOptions = {},
   ): Promise<AttachedProcess> {
-    const params = { id, stdout_offset: from.stdoutOffset, stderr_offset: from.stderrOffset, follow: from.follow };
+    const { stdoutOffset = 0, stderrOffset = 0, follow } = from;
+    const params = { id, stdout_offset: stdoutOffset, stderr_offset: stderrOffset, follow };
     const channel = this.#opener.open("StreamOutput", params, { ...callOptions(options), noInput: true });
     const answer = await answered(channel, "StreamOutput");
-    const start = checked(channel, () => ({
-      ...identity(answer),
-      stdoutOffset: from.stdoutOffset ?? readRange(answer.map("stdout")).start,
-      stderrOffset: from.stderrOffset ?? readRange(answer.map("stderr")).start,
-    }));
-    return new ProcessStream(channel, { ...start, ends: from.follow === false ? "any time" : "with exit" });
+    const start = checked(channel, () => identity(answer));
+    return new ProcessStream(channel, { ...start, stdoutOffset, stderrOffset, ends: follow === false ? "any time" : "with exit" });
   }
 
   async kill(

@@ -127,7 +127,7 @@ export interface Guest {
   exec(spec: ProcessSpec & { readonly killOnDisconnect?: boolean }, options?: GuestCallOptions): Promise<AttachedProcess>;
   /** Starts a process in the background. */
   spawn(spec: ProcessSpec, options?: GuestCallOptions): Promise<{ readonly id: number; readonly pid: number }>;
-  /** Attaches from byte offsets (default: the oldest kept). Without `follow` it ends after what is there; no `exit` then if it still runs. */
+  /** Attaches from byte offsets (default 0; what is not kept any more shows as a gap). Without `follow` it ends after what is there; no `exit` then if it still runs. */
   attach(
     id: number,
     from?: { readonly stdoutOffset?: number; readonly stderrOffset?: number; readonly follow?: boolean },

@@ -4,7 +4,7 @@ import type { Exit, FileEntry, GuestStats, OutputRange, Session } from "./guest.
 
 const ENTRY_TYPES = ["file", "directory", "symlink", "fifo", "socket", "block", "char"] as const;
 
-export function readRange(answer: Answer): OutputRange {
+function readRange(answer: Answer): OutputRange {
   const start = answer.int("start");
   return { start, end: answer.int("end", start) };
 }

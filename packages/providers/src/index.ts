@@ -1,3 +1,7 @@
 export * from "./contract/provider.ts";
 export { ociProvider } from "./oci/oci-provider.ts";
 export { bubblewrapProvider } from "./bubblewrap/bubblewrap-provider.ts";
+export { MockProvider } from "./mock/mock-provider.ts";
+export { MockMachine, type MockBox, type MockFaults } from "./mock/mock-machine.ts";
+export type { IncomingStream } from "./mock/mock-guest.ts";
+export type { CommandCall, MockCommand } from "./mock/shell-state.ts";

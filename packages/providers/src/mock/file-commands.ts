@@ -1,4 +1,4 @@
-import { isCaissonError } from "@caisson/contract";
+import { CaissonError, isCaissonError } from "@caisson/contract";
 import { FileSink, fileSource } from "./file-streams.ts";
 import { split } from "./mock-files.ts";
 import type { MockNode } from "./mock-node.ts";
@@ -50,7 +50,8 @@ function rm({ args, state }: CommandCall): number {
   for (const path of rest) {
     try {
       const where = absolute(state, path);
-      if (!tree) state.files.open(where, state.user);
+      if (!tree && state.files.get(where, state.user, "keep").type === "directory")
+        throw new CaissonError("is_a_directory", `${path}: is a directory.`);
       state.files.remove(where, state.user, tree ? "tree" : "one");
     } catch (error) {
       if (!letters.has("f") || !isCaissonError(error, "not_found")) throw error;

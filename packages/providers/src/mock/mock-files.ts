@@ -148,8 +148,7 @@ export class MockFiles {
         throw new CaissonError("is_a_directory", `${to}: is a directory.`);
       if (target.node.type !== "directory" && source.node.type === "directory")
         throw new CaissonError("not_a_directory", `${to}: is not a directory.`);
-      if (target.node.type === "directory" && target.node.children.size > 0)
-        throw new CaissonError("not_empty", `${to}: is not empty.`);
+      if (target.node.type === "directory" && target.node.children.size > 0) throw new CaissonError("not_empty", `${to}: is not empty.`);
     }
     if (`${target.path}/`.startsWith(`${source.path}/`)) throw new CaissonError("invalid_argument", `${to}: lies within ${from}.`);
     this.#checkRemovable(source, user, from);

@@ -155,14 +155,22 @@ export function parseShell(script: string): List {
         at++;
       } else break;
     }
-    if (words.length === 0 && redirections.length === 0) throw new ShellSyntaxError(`a command is missing${op() === undefined ? "" : ` before ${op()}`}`);
+    if (words.length === 0 && redirections.length === 0)
+      throw new ShellSyntaxError(`a command is missing${op() === undefined ? "" : ` before ${op()}`}`);
     return { kind: "simple", words, redirections };
   }
 
   function pipeline(): Pipeline {
     let negated = false;
     const first = all[at];
-    if (first !== undefined && "word" in first && first.word.length === 1 && "text" in first.word[0]! && first.word[0].text === "!" && !first.word[0].quoted) {
+    if (
+      first !== undefined &&
+      "word" in first &&
+      first.word.length === 1 &&
+      "text" in first.word[0]! &&
+      first.word[0].text === "!" &&
+      !first.word[0].quoted
+    ) {
       negated = true;
       at++;
     }
@@ -180,7 +188,7 @@ export function parseShell(script: string): List {
     let when: "always" | "success" | "failure" = "always";
     for (;;) {
       while (op() === "\n" || (when === "always" && op() === ";" && items.length > 0)) at++;
-      if (at >= all.length || op() === until) break;
+      if (at >= all.length || (until !== undefined && op() === until)) break;
       items.push({ when, pipeline: pipeline() });
       const next = op();
       if (next === "&") throw new ShellSyntaxError("background commands are not known to the mock's shell");

@@ -53,7 +53,13 @@ async function runShell(args: readonly string[], state: ShellState, io: Io): Pro
   return runScript(Buffer.concat(chunks).toString(), inner, { ...io, stdin: NULL_SOURCE });
 }
 
-async function runFile(name: string, args: readonly string[], state: ShellState, io: Io, how: "executed" | "by sh" = "executed"): Promise<number> {
+async function runFile(
+  name: string,
+  args: readonly string[],
+  state: ShellState,
+  io: Io,
+  how: "executed" | "by sh" = "executed",
+): Promise<number> {
   const refuse = async (status: number, why: string): Promise<number> => {
     await put(io.stderr, `sh: 1: ${name}: ${why}\n`);
     return status;
@@ -72,7 +78,14 @@ async function runFile(name: string, args: readonly string[], state: ShellState,
   if (node.type !== "file" || !executable) return refuse(126, "Permission denied");
   const inner = copy(state);
   inner.args = [name, ...args];
-  return runScript(node.content.view().toString().replace(/^#!.*\n/, ""), inner, io);
+  return runScript(
+    node.content
+      .view()
+      .toString()
+      .replace(/^#!.*\n/, ""),
+    inner,
+    io,
+  );
 }
 
 async function runList(list: List, state: ShellState, io: Io): Promise<number> {
@@ -123,7 +136,12 @@ async function runCommand(command: Command, state: ShellState, outer: Io): Promi
   const assignments: [string, string][] = [];
   let words = command.words;
   for (let name = assignment(words[0]); name !== undefined; name = assignment(words[0])) {
-    assignments.push([name, expand(words[0] as Word, state).join(" ").slice(name.length + 1)]);
+    assignments.push([
+      name,
+      expand(words[0] as Word, state)
+        .join(" ")
+        .slice(name.length + 1),
+    ]);
     words = words.slice(1);
   }
   const argv = words.flatMap((word) => expand(word, state));

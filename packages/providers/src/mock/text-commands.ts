@@ -37,13 +37,17 @@ async function printf({ args, io }: CommandCall): Promise<number> {
   const rest = values.map((value) => Buffer.from(value).toString("latin1"));
   let out = "";
   do {
-    out += unescape(format).replace(/%(?:%|(-?)(0?)(\d*)([sdxobi]))/g, (whole, left?: string, zero?: string, width?: string, kind?: string) => {
-      if (whole === "%%") return "%";
-      const value = rest.shift() ?? "";
-      const text = kind === "s" ? value : kind === "b" ? unescape(value) : Number(value || 0).toString(kind === "x" ? 16 : kind === "o" ? 8 : 10);
-      const size = Number(width ?? 0);
-      return left === "-" ? text.padEnd(size) : text.padStart(size, zero === "0" ? "0" : " ");
-    });
+    out += unescape(format).replace(
+      /%(?:%|(-?)(0?)(\d*)([sdxobi]))/g,
+      (whole, left?: string, zero?: string, width?: string, kind?: string) => {
+        if (whole === "%%") return "%";
+        const value = rest.shift() ?? "";
+        const text =
+          kind === "s" ? value : kind === "b" ? unescape(value) : Number(value || 0).toString(kind === "x" ? 16 : kind === "o" ? 8 : 10);
+        const size = Number(width ?? 0);
+        return left === "-" ? text.padEnd(size) : text.padStart(size, zero === "0" ? "0" : " ");
+      },
+    );
   } while (rest.length > 0 && /%[^%]/.test(format));
   await put(io.stdout, Buffer.from(out, "latin1"));
   return 0;
@@ -87,7 +91,11 @@ async function head(call: CommandCall): Promise<number> {
   }
   for (const source of sources({ ...call, args: args.slice(at) })) {
     let left = count;
-    for (let bytes = left > 0 ? await source.read() : undefined; bytes !== undefined && left > 0; bytes = left > 0 ? await source.read() : undefined) {
+    for (
+      let bytes = left > 0 ? await source.read() : undefined;
+      bytes !== undefined && left > 0;
+      bytes = left > 0 ? await source.read() : undefined
+    ) {
       let take = Math.min(left, bytes.length);
       if (unit === "c") left -= take;
       else for (take = 0; take < bytes.length && left > 0; take++) if (bytes[take] === 10) left--;
@@ -122,7 +130,8 @@ async function tr({ args, io }: CommandCall): Promise<number> {
 
 async function sha256sum(call: CommandCall): Promise<number> {
   const hash = createHash("sha256");
-  for (const source of sources(call)) for (let bytes = await source.read(); bytes !== undefined; bytes = await source.read()) hash.update(bytes);
+  for (const source of sources(call))
+    for (let bytes = await source.read(); bytes !== undefined; bytes = await source.read()) hash.update(bytes);
   await put(call.io.stdout, `${hash.digest("hex")}  ${call.args[0] ?? "-"}\n`);
   return 0;
 }
