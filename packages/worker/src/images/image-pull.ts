@@ -1,4 +1,4 @@
-import { access, rename, statfs } from "node:fs/promises";
+import { access, statfs } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { CaissonError, type Clock } from "@caisson/contract";
@@ -52,7 +52,7 @@ const PASSED_ENV = [
 export async function pullImage(request: PullRequest, signal: AbortSignal): Promise<Content> {
   const { reference, staged, programs } = request;
   const layout = join(staged, "layout");
-  const bundle = join(staged, "bundle");
+  const rootfs = join(staged, "rootfs");
   const isRoot = process.getuid?.() === 0;
   // A digest says more than a tag, and the registry takes one of them.
   const tagged = reference.digest === undefined ? `:${reference.tag ?? "latest"}` : `@${reference.digest}`;
@@ -73,10 +73,9 @@ export async function pullImage(request: PullRequest, signal: AbortSignal): Prom
     signal,
   );
   const config = await readLayout(layout, reference.text);
-  await run(request, programs.umoci, ["unpack", ...(isRoot ? [] : ["--rootless"]), "--image", `${layout}:image`, bundle], signal);
-  const rootfs = join(staged, "rootfs");
-  await rename(join(bundle, "rootfs"), rootfs);
-  await removeTree(bundle);
+  // Raw: no bundle around it, whose making fails when the image's user has no line in its passwd.
+  const unpack = ["raw", "unpack", ...(isRoot ? [] : ["--rootless"]), "--image", `${layout}:image`, rootfs];
+  await run(request, programs.umoci, unpack, signal);
   await removeTree(layout);
   const { bytes } = await tidyTree(rootfs, signal);
   await syncTree(rootfs, signal);
