@@ -2,6 +2,7 @@ import type { ProviderReport } from "@caisson/contract";
 import type { Command } from "commander";
 import { bold, dim } from "../terminal/style.ts";
 import { loadConfig } from "../config/load-config.ts";
+import { extendPath } from "../doctor/tools-path.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { print, printJson } from "../terminal/write-out.ts";
 import type { OpenServer } from "../serve/open-server.ts";
@@ -30,6 +31,7 @@ async function serve(options: ServeOptions): Promise<void> {
   };
   const config = loadConfig({ path: options.config, env });
   const stop = stopSignal();
+  extendPath();
   const { createLogger } = await import("../serve/create-logger.ts");
   const { openServer } = await import("../serve/open-server.ts");
   await using server = await openServer(config, createLogger(config.logging));
