@@ -8,6 +8,7 @@ import {
   newId,
   systemRandom,
   toCaissonError,
+  type transition,
   type ChannelOpener,
   type CreateSandbox,
   type Event,
@@ -61,6 +62,8 @@ export interface OrchestratorOptions {
   /** The client of a guest agent over a way to it. */
   readonly guestOf: (opener: ChannelOpener) => Guest;
   readonly retention?: Retention;
+  /** The state machine. Default: the contract's. */
+  readonly transition?: typeof transition;
 }
 
 /** The orchestrator: what users may ask for, and the loops that keep rows and boxes together. */
@@ -81,8 +84,13 @@ export class Orchestrator implements Operations {
   constructor(options: OrchestratorOptions) {
     this.#options = options;
     const { clock, store, hosts, logger } = options;
-    this.#states = new StateWriter(store, logger, (command, sandbox) => {
-      if (command === "destroy") this.#end(sandbox);
+    this.#states = new StateWriter({
+      store,
+      logger,
+      ...(options.transition === undefined ? {} : { transition: options.transition }),
+      carryOut: (command, sandbox) => {
+        if (command === "destroy") this.#end(sandbox);
+      },
     });
     const signal = this.#abandon.signal;
     this.#directory = new HostDirectory({ clock, hosts, logger, signal });

@@ -1,5 +1,13 @@
-import { CaissonError, isCaissonError, toCaissonError, type Clock, type HostSandbox, type SandboxHost } from "@caisson/contract";
-import type { SandboxRecord, Store } from "@caisson/store";
+import {
+  CaissonError,
+  TRANSITIONAL_DEADLINES,
+  isCaissonError,
+  toCaissonError,
+  type Clock,
+  type HostSandbox,
+  type SandboxHost,
+} from "@caisson/contract";
+import type { Reason, SandboxRecord, Store } from "@caisson/store";
 import type { Cleaner } from "./cleaner.ts";
 import type { Logger } from "./logger.ts";
 import { SingleFlight } from "./single-flight.ts";
@@ -8,6 +16,12 @@ import { withDeadline } from "./with-deadline.ts";
 
 /** First and longest rest before a start is tried again, in ms. */
 const RETRY_MS = { first: 250, longest: 5_000 } as const;
+
+/** What came of one start. */
+type Attempt =
+  | { readonly kind: "started"; readonly box: HostSandbox }
+  | { readonly kind: "start_failed"; readonly reason: Reason }
+  | { readonly kind: "unreachable" };
 
 /** What a starter needs. */
 export interface StarterOptions {
@@ -62,32 +76,39 @@ export class Starter {
 
   async #drive(sandbox: SandboxRecord, signal: AbortSignal): Promise<void> {
     const { clock, store, states, cleaner } = this.#options;
+    const until = clock.monotonic() + TRANSITIONAL_DEADLINES.creating;
     let rest: number = RETRY_MS.first;
     for (;;) {
-      const left = (sandbox.deadlineAt ?? 0) - clock.now();
+      // Bounded in monotonic time too: a clock set back while nobody watched must not prolong the wait.
+      const left = Math.min((sandbox.deadlineAt ?? 0) - clock.now(), until - clock.monotonic());
       if (left <= 0) {
         await states.advance(sandbox.id, "deadline_passed");
         return;
       }
-      try {
-        const box = await withDeadline({ clock, ms: left, what: "the start of the sandbox", signal }, (inner) =>
-          this.#start(sandbox, inner),
-        );
-        const { sandbox: now } = await states.advance(sandbox.id, "started", { box });
+      const outcome = await this.#attempt(sandbox, left, signal);
+      if (signal.aborted) return;
+      if (outcome.kind !== "unreachable") {
+        const { kind, ...facts } = outcome;
+        const { sandbox: now } = await states.advance(sandbox.id, kind, facts);
         // Ended meanwhile: the start came late, and its box must go whether or not a lease is left.
-        if (now.endedAt !== null) void cleaner.clean(now);
+        if (kind === "started" && now.endedAt !== null) void cleaner.clean(now);
         return;
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!isCaissonError(error, "worker_unavailable")) {
-          const { code, message } = toCaissonError(error);
-          await states.advance(sandbox.id, "start_failed", { reason: { code, message } });
-          return;
-        }
       }
       await clock.sleep(Math.min(rest, left), signal);
       rest = Math.min(rest * 2, RETRY_MS.longest);
       if ((await store.sandboxes.get(sandbox.id))?.state !== "creating") return;
+    }
+  }
+
+  /** One start, as the event that it means; only a worker out of reach is worth another try. */
+  async #attempt(sandbox: SandboxRecord, ms: number, signal: AbortSignal): Promise<Attempt> {
+    try {
+      const deadline = { clock: this.#options.clock, ms, what: "the start of the sandbox", signal };
+      return { kind: "started", box: await withDeadline(deadline, (inner) => this.#start(sandbox, inner)) };
+    } catch (error) {
+      if (isCaissonError(error, "worker_unavailable")) return { kind: "unreachable" };
+      const { code, message } = toCaissonError(error);
+      return { kind: "start_failed", reason: { code, message } };
     }
   }
 

@@ -28,6 +28,16 @@ export interface Facts {
   readonly box?: HostSandbox;
 }
 
+/** What a state writer needs. */
+export interface StateWriterOptions {
+  readonly store: Store;
+  readonly logger: Logger;
+  /** The state machine. Default: the contract's. */
+  readonly transition?: typeof transition;
+  /** Does the work that a transition asks for, in the background. */
+  readonly carryOut: (command: SandboxCommand, sandbox: SandboxRecord) => void;
+}
+
 /**
  * The one way in which a state changes: read, decide by the pure transition, write fenced by the version that was read,
  * and hand the commands of the transition to whoever carries them out.
@@ -35,12 +45,14 @@ export interface Facts {
 export class StateWriter {
   readonly #store: Store;
   readonly #logger: Logger;
+  readonly #transition: typeof transition;
   readonly #carryOut: (command: SandboxCommand, sandbox: SandboxRecord) => void;
 
-  constructor(store: Store, logger: Logger, carryOut: (command: SandboxCommand, sandbox: SandboxRecord) => void) {
-    this.#store = store;
-    this.#logger = logger;
-    this.#carryOut = carryOut;
+  constructor(options: StateWriterOptions) {
+    this.#store = options.store;
+    this.#logger = options.logger;
+    this.#transition = options.transition ?? transition;
+    this.#carryOut = options.carryOut;
   }
 
   /** Applies an event whatever has changed meanwhile. `sandbox_not_found` when there is no such sandbox. */
@@ -56,7 +68,7 @@ export class StateWriter {
 
   /** Applies an event to the sandbox as it was seen; does nothing when it has changed since. */
   async observe(seen: SandboxRecord, event: SandboxEvent, facts: Facts = {}): Promise<Advance> {
-    const decision = transition(seen.state, event);
+    const decision = this.#transition(seen.state, event);
     if (decision.kind === "ignore") return { kind: "ignored", sandbox: seen };
     if (decision.kind === "refuse") {
       throw new CaissonError(decision.code, `The sandbox ${seen.id} is ${seen.state}.`, { detail: { state: seen.state } });

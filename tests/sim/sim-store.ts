@@ -1,0 +1,44 @@
+import type { Store } from "@caisson/store";
+import type { SimProcess } from "./sim-process.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** How the database misbehaves. */
+export interface StoreFaults {
+  /** Odds that a call fails before it did anything. */
+  before: number;
+  /** Odds that it fails although it was carried out. */
+  after: number;
+}
+
+/** Called with every outcome, in the same instant as the write. */
+export type StoreObserver = (method: string, args: readonly unknown[], result: unknown) => void;
+
+/** A real store of which every call takes time and may fail, be carried out and not answered, or never return. */
+export function simStore(real: Store, process: SimProcess, simulation: Simulation, faults: StoreFaults, observe: StoreObserver): Store {
+  const { random } = simulation;
+  const call = (name: string, args: readonly unknown[], work: () => unknown): Promise<unknown> => {
+    // Mostly one instant; sometimes a crash fits between the commit and its answer.
+    const back = random.chance(0.1) ? random.int(1, 20) : 0;
+    return process.call(simulation.delay(2, 40, 0.05), back, async () => {
+      if (random.chance(faults.before)) throw new Error(`simulated: ${name} failed`);
+      const result = await work();
+      simulation.note(() => `store  ${name}(${JSON.stringify(args).slice(1, -1)})${result === undefined ? " -> nothing" : ""}`);
+      observe(name, args, result);
+      if (random.chance(faults.after)) throw new Error(`simulated: ${name} was carried out but not answered`);
+      return result;
+    });
+  };
+  const wrap = <T extends object>(part: T): T =>
+    new Proxy(part, {
+      get: (target, key) => {
+        const method: unknown = Reflect.get(target, key, target);
+        if (typeof method !== "function") return method;
+        return (...args: unknown[]) => call(String(key), args, () => method.apply(target, args) as unknown);
+      },
+    });
+  const whole = wrap(real);
+  const parts = { sandboxes: wrap(real.sandboxes), events: wrap(real.events), keys: wrap(real.keys), workers: wrap(real.workers) };
+  return new Proxy(whole, {
+    get: (target, key) => (key in parts ? parts[key as keyof typeof parts] : (Reflect.get(target, key) as unknown)),
+  });
+}

@@ -1,0 +1,61 @@
+import process from "node:process";
+import { describe, expect, it } from "vitest";
+import { PLANTS } from "./plants.ts";
+import { play, type Outcome } from "./world.ts";
+
+/** One seed to replay: `SIM_SEED=123 npx vitest run tests/sim`. */
+const ONE = process.env["SIM_SEED"];
+/** How many seeds to play, from 1 on. */
+const SEEDS = Number(process.env["SIM_SEEDS"] ?? (process.env["CI"] === undefined ? 1_000 : 10_000));
+/** A planted bug must be found within this many seeds. */
+const FIND_WITHIN = 1_000;
+/** Lines of a failing run that are shown. */
+const SHOWN = 150;
+
+/** A failing run once more, this time with all that happened in it. */
+async function explain(seed: number, first: Outcome): Promise<string> {
+  const { trace } = await play(seed, { recording: true });
+  const cut = trace.length > SHOWN ? [`… ${trace.length - SHOWN} lines before`] : [];
+  return [
+    `seed ${seed}: ${first.violation?.message}`,
+    `replay: SIM_SEED=${seed} npx vitest run tests/sim`,
+    ...cut,
+    ...trace.slice(-SHOWN),
+  ].join("\n");
+}
+
+describe("the orchestrator under the simulator", () => {
+  it("keeps its promises whatever crashes, hangs, jumps or comes twice", { timeout: 3_600_000 }, async () => {
+    const seeds = ONE === undefined ? Array.from({ length: SEEDS }, (_, i) => i + 1) : [Number(ONE)];
+    const total = { sandboxes: 0, crashes: 0 };
+    for (const seed of seeds) {
+      const outcome = await play(seed);
+      if (outcome.violation !== undefined) expect.fail(await explain(seed, outcome));
+      total.sandboxes += outcome.sandboxes;
+      total.crashes += outcome.crashes;
+    }
+    // A world in which nothing happens would keep every promise.
+    if (seeds.length > 100) {
+      expect(total.sandboxes).toBeGreaterThan(seeds.length * 3);
+      expect(total.crashes).toBeGreaterThan(seeds.length / 4);
+    }
+  });
+
+  it("plays a seed the same way twice", async () => {
+    for (const seed of [3, 7, 11]) {
+      const first = await play(seed, { recording: true });
+      const second = await play(seed, { recording: true });
+      expect(first.trace.length).toBeGreaterThan(20);
+      expect(second.trace).toEqual(first.trace);
+    }
+  });
+
+  it.each(Object.keys(PLANTS))("finds %s that was planted", { timeout: 600_000 }, async (name) => {
+    const plant = PLANTS[name];
+    if (plant === undefined) throw new Error(`no plant ${name}`);
+    for (let seed = 1; seed <= FIND_WITHIN; seed += 1) {
+      if ((await play(seed, { plant })).violation !== undefined) return;
+    }
+    expect.fail(`${name} was not found within ${FIND_WITHIN} seeds`);
+  });
+});
