@@ -15,8 +15,6 @@ export interface BoxRecord {
   readonly runtime: string | null;
   /** Boot of the machine in which it was started. */
   readonly bootId: string;
-  /** Path of the agent's socket in the folder. */
-  readonly socket: string;
   /** First id of its range on the machine; null when it has none. */
   readonly firstId: number | null;
   readonly cgroups: CgroupPaths;

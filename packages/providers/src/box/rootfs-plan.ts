@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { CaissonError } from "@caisson/contract";
 import type { RootFs } from "../contract/provider.ts";
 import type { MountStep } from "../supervisor/supervisor-arguments.ts";
 import { STAGED } from "./technology.ts";
@@ -13,6 +14,8 @@ export type Ownership = "id-mapped" | "own";
 /** The mounts that make a box's root file system on the stage. */
 export function planRootFs(rootfs: RootFs, ownership: Ownership): readonly MountStep[] {
   const idMap = ownership === "id-mapped";
+  if (!idMap && rootfs.kind === "folder" && rootfs.owner === "root")
+    throw new CaissonError("unsupported", "This image was unpacked by the machine's root; a plain user cannot map its owners.");
   const lower = rootfs.kind === "host" ? rootfs.skeleton : rootfs.path;
   const steps: MountStep[] = [layered(STAGED.root, lower, "root", idMap)];
   if (rootfs.kind === "host") {

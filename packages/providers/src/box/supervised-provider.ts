@@ -13,6 +13,7 @@ import { startSupervisor } from "../supervisor/supervisor.ts";
 import type { IdRange, MountStep } from "../supervisor/supervisor-arguments.ts";
 import { chooseRuntime, refuseUnenforceable } from "./admission.ts";
 import { SOCKET_NAME } from "./agent-arguments.ts";
+import { awaitBoundSocket, BOUND_SOCKET_FOLDER, takeBoundSocket } from "./bound-socket.ts";
 import { BoxQueue } from "./box-queue.ts";
 import { readBoxRecord, readText, writeBoxRecord, type BoxRecord } from "./box-record.ts";
 import { observeBox, supervisedBy } from "./box-status.ts";
@@ -29,7 +30,6 @@ import { makeTrialSkeleton } from "./trial-skeleton.ts";
 const HANDLE_VERSION = 1;
 const START_LIMIT_MS = 15_000;
 const STOP_LIMIT_MS = 5_000;
-const BOUND_SOCKET_FOLDER = "socket";
 
 /** A provider whose boxes each live below a supervisor of their own. What is special about it is its technology. */
 export class SupervisedProvider implements Provider {
@@ -42,6 +42,8 @@ export class SupervisedProvider implements Provider {
   readonly #epochs = new Epochs();
   readonly #ids: IdRanges;
   readonly #endings = new Map<string, Promise<void>>();
+  /** Boxes that a probe boots just now; whoever asks for the boxes of the worker must not see them as orphans. */
+  readonly #trials = new Set<string>();
   #ground: Ground | undefined;
   #report: Promise<ProviderReport> | undefined;
 
@@ -100,6 +102,7 @@ export class SupervisedProvider implements Provider {
   async list(): Promise<readonly Box[]> {
     const boxes: Box[] = [];
     for (const sandboxId of this.#folders()) {
+      if (this.#trials.has(sandboxId)) continue;
       const dir = this.#folder(sandboxId);
       const record = readBoxRecord(dir);
       // A folder without a record was cut short while it was made: it is listed so that it gets destroyed.
@@ -115,7 +118,8 @@ export class SupervisedProvider implements Provider {
   async connect(handle: Handle, signal?: AbortSignal): Promise<Duplex> {
     const { dir, record } = this.#find(handle);
     if (record === undefined) throw new CaissonError("agent_unreachable", "There is no such box here.");
-    return connectAgent(join(dir, record.socket), this.#context.clock, signal);
+    takeBoundSocket(dir);
+    return connectAgent(join(dir, SOCKET_NAME), this.#context.clock, signal);
   }
 
   stop(handle: Handle): Promise<void> {
@@ -165,7 +169,7 @@ export class SupervisedProvider implements Provider {
     const firstId = ground.privileged ? (before?.firstId ?? this.#ids.take()) : null;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     // A box that is started again keeps its files, but not what the runtime remembered of it, nor its socket.
-    if (before !== undefined) for (const name of [RUNTIME_STATE, BOUND_SOCKET_FOLDER]) await removeFolder(join(dir, name));
+    if (before !== undefined) for (const name of [RUNTIME_STATE, BOUND_SOCKET_FOLDER, SOCKET_NAME]) await removeFolder(join(dir, name));
     let record: BoxRecord | undefined;
     try {
       const rootfs = planRootFs(spec.rootfs, ground.privileged ? "id-mapped" : "own");
@@ -182,14 +186,13 @@ export class SupervisedProvider implements Provider {
         epoch: spec.epoch,
         runtime: runtime?.name ?? null,
         bootId: bootId(),
-        socket: launch.socket === "inherited" ? SOCKET_NAME : join(BOUND_SOCKET_FOLDER, SOCKET_NAME),
         firstId,
         cgroups,
         ownedCgroups: launch.cgroups === "named" ? ground.cgroups.everyFolder(spec.sandboxId) : Object.values(cgroups),
       };
       writeBoxRecord(dir, record);
       await this.#supervise(dir, record, launch, [...rootfs, ...this.#commonMounts(dir, launch), ...launch.mounts], uids, gids, stage, signal);
-      if (launch.socket === "bound") await this.#awaitSocket(join(dir, record.socket), signal);
+      if (launch.socket === "bound") await awaitBoundSocket(dir, this.#context.clock, signal);
       return this.#box(record, "running");
     } catch (error) {
       if (before !== undefined) await this.#end(dir, record ?? before);
@@ -244,27 +247,13 @@ export class SupervisedProvider implements Provider {
     return startSupervisor(this.#context.agentPath, request, ended, this.#context.clock, signal);
   }
 
-  /** An agent that binds its socket itself is up when that accepts. */
-  async #awaitSocket(path: string, signal?: AbortSignal): Promise<void> {
-    const { clock } = this.#context;
-    const deadline = clock.monotonic() + START_LIMIT_MS;
-    for (;;) {
-      try {
-        (await connectAgent(path, clock, signal)).destroy();
-        return;
-      } catch (error) {
-        if (clock.monotonic() > deadline || signal?.aborted === true) throw error;
-        await clock.sleep(5, signal);
-      }
-    }
-  }
-
   /** Boots a box of its own kind, hears its agent's hello, and removes it. */
   async #tryBoot(runtime: RuntimeReport | undefined, signal?: AbortSignal): Promise<void> {
     const { random, clock } = this.#context;
     const sandboxId = `probe${Buffer.from(random.bytes(6)).toString("hex")}`;
     const skeleton = join(this.#dir, `.${sandboxId}`);
     makeTrialSkeleton(skeleton);
+    this.#trials.add(sandboxId);
     try {
       const rootfs = { kind: "host", skeleton } as const;
       const spec: BoxSpec = { sandboxId, epoch: 1, rootfs, resources: {}, env: {}, hostname: "probe", network: "none" };
@@ -276,6 +265,7 @@ export class SupervisedProvider implements Provider {
         await this.destroy(box.handle);
       }
     } finally {
+      this.#trials.delete(sandboxId);
       await removeFolder(skeleton);
     }
   }

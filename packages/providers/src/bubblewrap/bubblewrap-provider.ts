@@ -38,7 +38,7 @@ class BubblewrapTechnology implements Technology {
     const capabilities = capabilitiesOf(ground);
     const limits = {
       ...missingLimits(ground),
-      ...(ground.privileged ? {} : { users: `a plain user has one user id; ${RUN_AS_ROOT}`, images: `images have files of many users; ${RUN_AS_ROOT}` }),
+      ...(ground.privileged ? {} : { users: `a plain user has one user id; ${RUN_AS_ROOT}` }),
     };
     return { ...base, available: true, capabilities, limits, runtimes: [{ ...runtime, available: true, capabilities }] };
   }
@@ -76,7 +76,7 @@ function capabilitiesOf(ground: Ground): Capabilities {
     limit_pids: pids,
     limit_disk: false,
     users: ground.privileged,
-    images: ground.privileged,
+    images: true,
     freeze,
     pty: true,
     survives_restart: true,
