@@ -30,7 +30,8 @@ export class ProviderReports {
 
   /** Probes all providers at once; joins a probe under way. Never rejects: what fails is reported as not available. */
   refresh(): Promise<readonly ProviderReport[]> {
-    this.#probing ??= Promise.all(this.#providers.map((provider) => this.#probe(provider))).then((reports) => {
+    this.#probing ??= Promise.all(this.#providers.map((provider) => this.#probe(provider))).then((probed) => {
+      const reports = withDefault(probed);
       this.#reports = reports;
       this.#probedAt = this.#clock.monotonic();
       this.#probing = undefined;
@@ -60,4 +61,10 @@ export class ProviderReports {
       };
     }
   }
+}
+
+/** Marks the first that works: providers come best first. */
+function withDefault(reports: readonly ProviderReport[]): readonly ProviderReport[] {
+  const best = reports.find((report) => report.available);
+  return reports.map((report) => ({ ...report, default: report === best }));
 }
