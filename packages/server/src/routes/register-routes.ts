@@ -1,6 +1,8 @@
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
+import { registerOpenapi } from "../openapi/register-openapi.ts";
+import { docsRoutes } from "./docs-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
 import { fileRoutes } from "./file-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
@@ -21,7 +23,9 @@ const RAW_ROUTES = [transferRoutes, processInputRoutes, imageImportRoutes];
 
 /** Adds every route. */
 export async function registerRoutes(app: App, services: Services): Promise<void> {
+  await registerOpenapi(app, services.version);
   healthRoutes(app, services);
+  docsRoutes(app);
   await app.register(
     (scope, _options, done) => {
       for (const add of JSON_ROUTES) add(scope.withTypeProvider<ZodTypeProvider>(), services);

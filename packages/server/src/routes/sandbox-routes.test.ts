@@ -51,7 +51,7 @@ describe("sandboxes", () => {
     const other = await server.call("POST", "/sandboxes", { json: { image: "x" }, headers });
     expect((await problem(other)).code).toBe("idempotency_conflict");
     const bad = await server.call("POST", "/sandboxes", { json: {}, headers: { "idempotency-key": "a b" } });
-    expect((await problem(bad)).errors?.[0]?.path).toBe("Idempotency-Key");
+    expect((await problem(bad)).errors?.[0]?.path).toBe("idempotency-key");
   });
 
   it.each(["sb0000000000000000000000", "nonsense", "..%2f..%2fetc", "SB000000000000000000000A"])(

@@ -1,5 +1,4 @@
 import {
-  CaissonError,
   createSandboxSchema,
   extendSandboxSchema,
   listSandboxesQuerySchema,
@@ -7,11 +6,20 @@ import {
   sandboxPageSchema,
   sandboxSchema,
 } from "@caisson/contract";
+import { z } from "zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Sandboxes"];
+
+const createHeaders = z.looseObject({
+  "idempotency-key": z
+    .string()
+    .regex(/^[\x21-\x7e]{1,255}$/, { error: "must be 1 to 255 visible ASCII characters" })
+    .optional()
+    .meta({ description: "Makes repeating the request safe: the same key and request give the same sandbox" }),
+});
 
 /** Life of sandboxes. */
 export function sandboxRoutes(app: App, { operations }: Services): void {
@@ -25,11 +33,12 @@ export function sandboxRoutes(app: App, { operations }: Services): void {
       summary: "Create a sandbox",
       description:
         "Waits until it runs. With an `Idempotency-Key` header, repeating the same request returns the same sandbox; the same key with another request is refused with `idempotency_conflict`.",
+      headers: createHeaders,
       body: createSandboxSchema,
       response: { 201: sandboxSchema.describe("The sandbox runs"), ...errors },
     },
     handler: async (request, reply) => {
-      const idempotencyKey = idempotencyKeyOf(request.headers["idempotency-key"]);
+      const idempotencyKey = request.headers["idempotency-key"];
       // A client that goes away may come back with the same key, so its sandbox is made all the same.
       const sandbox = await operations.create(request.body, {
         ...request.scope.unbound,
@@ -100,11 +109,4 @@ export function sandboxRoutes(app: App, { operations }: Services): void {
     handler: async (request, reply) =>
       reply.send(await operations.extend(request.params.id, parseDuration(request.body.ttl) ?? 0, request.scope.unbound)),
   });
-}
-
-function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
-  if (header === undefined) return undefined;
-  if (typeof header === "string" && /^[\x21-\x7e]{1,255}$/.test(header)) return header;
-  const message = "must be 1 to 255 visible ASCII characters";
-  throw new CaissonError("invalid_request", `The header Idempotency-Key ${message}.`, { errors: [{ path: "Idempotency-Key", message }] });
 }

@@ -41,7 +41,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export async function startTestServer(overrides: Partial<ServerOptions> = {}): Promise<TestServer> {
+/** A test server that does not listen: requests are injected. */
+export async function createTestServer(overrides: Partial<ServerOptions> = {}): Promise<Omit<TestServer, "url" | "call">> {
   const root = await mkdtemp(join(tmpdir(), "caisson-server-"));
   const guest = localGuest(root);
   const operations = new MemoryOperations(guest);
@@ -63,13 +64,25 @@ export async function startTestServer(overrides: Partial<ServerOptions> = {}): P
     random: systemRandom,
     ...overrides,
   });
-  const url = await server.listen({ host: "127.0.0.1", port: 0 });
   return {
     server,
-    url,
     operations,
     root,
     log,
+    [Symbol.asyncDispose]: async () => {
+      await server.close();
+      await guest.stop();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function startTestServer(overrides: Partial<ServerOptions> = {}): Promise<TestServer> {
+  const made = await createTestServer(overrides);
+  const url = await made.server.listen({ host: "127.0.0.1", port: 0 });
+  return {
+    ...made,
+    url,
     call: (method, path, { json, body, headers, signal } = {}) =>
       fetch(`${url}/api/v1${path}`, {
         method,
@@ -78,10 +91,5 @@ export async function startTestServer(overrides: Partial<ServerOptions> = {}): P
         ...(body === undefined ? {} : { body, duplex: "half" }),
         ...(signal === undefined ? {} : { signal }),
       } as RequestInit),
-    [Symbol.asyncDispose]: async () => {
-      await server.close();
-      await guest.stop();
-      await rm(root, { recursive: true, force: true });
-    },
   };
 }
