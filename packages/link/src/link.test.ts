@@ -426,7 +426,7 @@ describe("broken rules end the link, never the process", () => {
     raw.hello();
     await server.ready;
     raw.stream.pause();
-    const ping = Buffer.concat(Array.from({ length: 20_000 }, () => encodeFrame(KIND.ping, 0, 0, Buffer.alloc(8))));
+    const ping = Buffer.concat(Array.from({ length: 10_000 }, () => encodeFrame(KIND.ping, 0, 0, Buffer.alloc(8))));
     for (let i = 0; i < 20; i++) raw.stream.write(ping);
     await new Promise((resolve) => setImmediate(resolve));
     await new Promise((resolve) => setImmediate(resolve));

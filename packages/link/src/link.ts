@@ -14,7 +14,7 @@ import { OutgoingCall } from "./outgoing-call.ts";
 import { readError } from "./wire-error.ts";
 
 /** Output the other side did not take, in bytes, above which we stop reading: it may not make us answer without end. */
-const FLOOD_BYTES = 4_194_304;
+const FLOOD_BYTES = 2_097_152;
 /** Time for a farewell to leave, in ms. */
 const FAREWELL_MS = 1000;
 /** Data pieces smaller than this part of what they were cut from are copied, so that they do not pin it. */
@@ -158,7 +158,8 @@ export class Link implements ChannelOpener {
       },
       data: (channel, flags, piece, last) => {
         if (this.#ended !== undefined) return;
-        const kept = piece.length * PIN_RATIO < piece.buffer.byteLength ? new Uint8Array(piece) : piece;
+        const { buffer, byteOffset, length } = piece;
+        const kept = length * PIN_RATIO < buffer.byteLength ? new Uint8Array(piece) : new Uint8Array(buffer, byteOffset, length);
         this.#channels.get(channel)?.receiveData(flags, kept, last);
       },
       control: (kind, channel, flags, payload) => {

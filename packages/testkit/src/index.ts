@@ -1,3 +1,4 @@
 export { VirtualClock } from "./virtual-clock.ts";
 export { fuzzPlan, SeededRandom } from "./seeded-random.ts";
 export { chaosPair, type ChaosOptions } from "./chaos-pair.ts";
+export { agentBinary, AgentProcess } from "./agent-process.ts";
