@@ -30,7 +30,7 @@ export class BoxLifecycle {
       const { handle, runtime } = box;
       const running: BoxRecord = { ...starting, phase: "running", handle, runtime };
       const route = await routes.add(spec.sandboxId, (ending) => provider.connect(handle, ending));
-      await Promise.all([askAgent(route, clock, deadlines.hello, signal), records.write(running)]);
+      await Promise.all([askAgent(route, "ListSessions", clock, deadlines.hello, signal), records.write(running)]);
       conditions.set(spec.sandboxId, { state: "running" });
       return running;
     } catch (error) {

@@ -74,7 +74,7 @@ export class BoxSurvey {
     try {
       if (conditions.get(record.sandbox_id)?.state === "paused") await this.look(record, signal);
       if (conditions.get(record.sandbox_id)?.state === "paused") return;
-      await askAgent(route, clock, deadlines.health, signal);
+      await askAgent(route, "Stats", clock, deadlines.health, signal);
       this.#set(record, { state: "running" });
     } catch (error) {
       if (signal.aborted) return;

@@ -19,7 +19,7 @@ beforeEach(async () => {
   await mkdir(boxes);
 });
 afterEach(async () => {
-  for (const pid of await livingBoxes(boxes)) process.kill(pid, "SIGKILL");
+  for (const pid of livingBoxes(boxes)) process.kill(pid, "SIGKILL");
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -51,7 +51,7 @@ async function runAndKill(lines: number): Promise<Heard> {
 }
 
 function reopened(): LocalHost {
-  const images = new ImageStore({ dir: join(dir, "images"), clock: systemClock, log: () => undefined });
+  const images = new ImageStore({ dir: join(dir, "images"), machine: join(dir, "machine"), clock: systemClock, log: () => undefined });
   const providers = [new ProcessProvider(boxes)];
   const log = (): void => undefined;
   return new LocalHost({
@@ -81,7 +81,7 @@ test("a worker killed in the middle loses no box that was answered, and leaves n
     for (const id of kept) expect(known.get(id)?.state, `${id} was answered`).toBe("running");
     for (const id of gone) expect(known.has(id), `${id} was destroyed`).toBe(false);
     const running = inventory.filter((box) => box.state === "running");
-    expect(await livingBoxes(boxes)).toHaveLength(running.length);
+    expect(livingBoxes(boxes)).toHaveLength(running.length);
     expect((await readdir(join(dir, "worker/records"))).filter((name) => !name.endsWith(".json"))).toEqual([]);
     expect(await readdir(join(dir, "images/staging"))).toEqual([]);
     await host.close();
@@ -90,7 +90,7 @@ test("a worker killed in the middle loses no box that was answered, and leaves n
   const host = reopened();
   for (const { sandboxId, epoch } of await host.inventory()) await host.destroy({ sandboxId, epoch });
   expect(await host.inventory()).toEqual([]);
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
   expect(await readdir(boxes)).toEqual([]);
   expect((await host.images.list())[0]).toMatchObject({ sandboxes: 0 });
   await host.close();

@@ -21,7 +21,7 @@ function makeHost(
   providers: readonly Provider[] = [provider],
 ): LocalHost {
   const log: LocalHostOptions["log"] = (level, message) => void logged.push({ level, message });
-  const images = new ImageStore({ dir: join(dir, "images"), clock, log });
+  const images = new ImageStore({ dir: join(dir, "images"), machine: join(dir, "machine"), clock, log });
   const base = { workerId: "local", dataDir: dir, providers, images, clock, random: systemRandom, log };
   return new LocalHost({ ...base, healthEveryMs: 0, sweepEveryMs: 0, ...options });
 }
@@ -44,7 +44,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await host.close();
-  for (const pid of await livingBoxes(boxes)) process.kill(pid, "SIGKILL");
+  for (const pid of livingBoxes(boxes)) process.kill(pid, "SIGKILL");
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -84,7 +84,7 @@ test("starts a box, reaches its agent, and leaves nothing after destroy", async 
 
   await host.destroy(box);
   await host.destroy(box);
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
   expect(await readdir(boxes)).toEqual([]);
   expect(await host.inspect(id)).toBeUndefined();
   expect((await host.images.list())[0]).toMatchObject({ sandboxes: 0 });
@@ -107,15 +107,15 @@ test("a higher epoch replaces, a lower one is refused, also after a restart", as
   await expect(host.destroy({ sandboxId: id, epoch: 1 })).rejects.toEqual(code("lease_lost"));
   await expect(host.guest({ sandboxId: id, epoch: 1 }).open("Stats", {}).reply).rejects.toEqual(code("lease_lost"));
   await host.start(spec(id, 3));
-  expect(await livingBoxes(boxes)).not.toContain(pid);
-  expect(await livingBoxes(boxes)).toHaveLength(1);
+  expect(livingBoxes(boxes)).not.toContain(pid);
+  expect(livingBoxes(boxes)).toHaveLength(1);
   await host.destroy({ sandboxId: id, epoch: 4 });
   for (const restarted of [false, true]) {
     if (restarted) await reopen();
     await expect(host.start(spec(id, 3))).rejects.toEqual(code("lease_lost"));
     await expect(host.start(spec(id, 4))).rejects.toEqual(code("sandbox_destroyed"));
   }
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
 });
 
 test("destroy wins over a start under way, and one that comes late", async () => {
@@ -129,7 +129,7 @@ test("destroy wins over a start under way, and one that comes late", async () =>
   await expect(starting).rejects.toEqual(code("sandbox_destroyed"));
   await destroyed;
   await expect(host.start(spec(id))).rejects.toEqual(code("sandbox_destroyed"));
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
 
   const unknown = freshId();
   await host.destroy({ sandboxId: unknown, epoch: 7 });
@@ -157,7 +157,7 @@ test("a caller who goes away calls its start off; one of two does not", async ()
   await expect(only).rejects.toEqual(code("cancelled"));
   again.open();
   await host.destroy({ sandboxId: alone, epoch: 1 });
-  expect(await livingBoxes(boxes)).toHaveLength(1);
+  expect(livingBoxes(boxes)).toHaveLength(1);
 });
 
 test("a start that fails leaves nothing, and the same epoch may be tried again", async () => {
@@ -167,9 +167,9 @@ test("a start that fails leaves nothing, and the same epoch may be tried again",
   };
   await expect(host.start(spec(id))).rejects.toThrow("boot went wrong");
   // The provider broke its own promise and left the box: the next look at the machine removes it.
-  expect(await livingBoxes(boxes)).toHaveLength(1);
+  expect(livingBoxes(boxes)).toHaveLength(1);
   expect(await host.inventory()).toEqual([]);
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
   delete provider.faults.afterBoot;
   expect(await host.start(spec(id))).toMatchObject({ state: "running" });
   await expect(host.start({ ...spec(freshId()), image: "NO such image" })).rejects.toEqual(code("image_not_found"));
@@ -182,7 +182,7 @@ test("an agent that never answers fails the start by name and leaves nothing", a
   host = makeHost({ deadlines: { hello: 300 } });
   provider.faults.silent = true;
   await expect(host.start(spec(freshId()))).rejects.toEqual(code("agent_unreachable"));
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
   expect(await host.inventory()).toEqual([]);
 });
 
@@ -193,7 +193,7 @@ test("a provider that is deaf to the deadline is not believed: its late box is r
   provider.faults.beforeBoot = (_spec, signal) => new Promise((resolve) => signal?.addEventListener("abort", () => resolve()));
   await expect(host.start(spec(freshId()))).rejects.toEqual(code("deadline_exceeded"));
   expect(provider.booted).toHaveLength(1);
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
 });
 
 test("a restart finds every box again, and says which are gone", async () => {
@@ -225,17 +225,17 @@ test("adopts a box without a record, and one whose record was damaged", async ()
   expect(await states()).toEqual({ [lost]: "running", [damaged]: "running" });
   await expect(host.start(spec(lost))).resolves.toMatchObject({ image: "unknown" });
   for (const sandboxId of [lost, damaged]) await host.destroy({ sandboxId, epoch: 1 });
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
 });
 
 test("removes a box that is back although its sandbox has ended", async () => {
   const id = freshId();
   await host.destroy({ sandboxId: id, epoch: 5 });
   await provider.start({ ...spec(id, 4), rootfs: { kind: "host", skeleton: "" }, hostname: id });
-  expect(await livingBoxes(boxes)).toHaveLength(1);
+  expect(livingBoxes(boxes)).toHaveLength(1);
   await reopen();
   expect(await host.inventory()).toEqual([]);
-  expect(await livingBoxes(boxes)).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
 });
 
 test("concludes nothing from a provider that is silent or switched off", async () => {
@@ -249,7 +249,7 @@ test("concludes nothing from a provider that is silent or switched off", async (
   host = makeHost({}, systemClock, []);
   expect(await states()).toEqual({ [id]: "unhealthy" });
   await expect(host.destroy({ sandboxId: id, epoch: 1 })).rejects.toEqual(code("provider_unavailable"));
-  expect(await livingBoxes(boxes)).toHaveLength(1);
+  expect(livingBoxes(boxes)).toHaveLength(1);
   await reopen();
   expect(await states()).toEqual({ [id]: "running" });
 });
@@ -304,6 +304,6 @@ test("closing stops no box, calls a start off, and refuses what comes later", as
   boot.open();
   await closed;
   expect(await refused).toEqual(code("shutting_down"));
-  expect(await livingBoxes(boxes)).toHaveLength(1);
+  expect(livingBoxes(boxes)).toHaveLength(1);
   await expect(host.start(spec(freshId()))).rejects.toEqual(code("shutting_down"));
 });

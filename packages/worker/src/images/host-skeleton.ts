@@ -1,6 +1,17 @@
 import { createHash } from "node:crypto";
-import type { Stats } from "node:fs";
-import { chmod, chown, copyFile, lstat, mkdir, mkdtemp, readdir, readlink, rename, symlink, writeFile } from "node:fs/promises";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  type Stats,
+} from "node:fs";
+import { chmod, chown, lstat, mkdir, mkdtemp, readlink, rename, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CaissonError } from "@caisson/contract";
 import { isMissing } from "../durable/file-error.ts";
@@ -77,39 +88,42 @@ async function build(root: string, machine: string, links: ReadonlyMap<string, s
   if ((await statOrUndefined(join(machine, "usr/lib/os-release"))) !== undefined)
     await symlink("../usr/lib/os-release", join(root, "etc/os-release"));
   const budget = { bytes: 0, entries: 0 };
-  for (const { path } of COPIED_PATHS) await copy(join(machine, path), join(root, path), budget, isRoot);
+  for (const { path } of COPIED_PATHS) copy(join(machine, path), join(root, path), budget, isRoot);
 }
 
-/** Copies what every user may read; bounded; links stay links. */
-async function copy(from: string, to: string, budget: { bytes: number; entries: number }, isRoot: boolean): Promise<void> {
-  const stat = await statOrUndefined(from);
+/**
+ * Copies what every user may read; bounded; links stay links. Synchronous: a thousand small files cost a tenth of what they
+ * would with an await each, and it happens once per change of the machine.
+ */
+function copy(from: string, to: string, budget: { bytes: number; entries: number }, isRoot: boolean): void {
+  const stat = lstatSync(from, { throwIfNoEntry: false });
   if (stat === undefined || budget.entries >= COPY_LIMITS.entries) return;
   budget.entries += 1;
-  await openFolder(dirname(to));
+  openFolder(dirname(to));
   if (stat.isSymbolicLink()) {
-    await symlink(await readlink(from), to);
+    symlinkSync(readlinkSync(from), to);
     return;
   }
   if (stat.isDirectory()) {
     if ((stat.mode & 0o005) !== 0o005) return;
-    await openFolder(to);
-    for (const name of (await readdir(from)).sort()) await copy(join(from, name), join(to, name), budget, isRoot);
+    openFolder(to);
+    for (const name of readdirSync(from)) copy(join(from, name), join(to, name), budget, isRoot);
     return;
   }
   if (!stat.isFile() || (stat.mode & 0o004) === 0) return;
   if (stat.size > COPY_LIMITS.fileBytes || budget.bytes + stat.size > COPY_LIMITS.totalBytes) return;
   budget.bytes += stat.size;
-  await copyFile(from, to);
-  if (isRoot) await chown(to, 0, 0);
-  await chmod(to, 0o644 | (stat.mode & 0o111));
+  copyFileSync(from, to);
+  if (isRoot) chownSync(to, 0, 0);
+  chmodSync(to, 0o644 | (stat.mode & 0o111));
 }
 
 /** Makes a folder and its parents readable for all, whatever the umask. */
-async function openFolder(path: string): Promise<void> {
-  if ((await statOrUndefined(path)) !== undefined) return;
-  await openFolder(dirname(path));
-  await mkdir(path);
-  await chmod(path, 0o755);
+function openFolder(path: string): void {
+  if (existsSync(path)) return;
+  openFolder(dirname(path));
+  mkdirSync(path);
+  chmodSync(path, 0o755);
 }
 
 async function mergedLinks(machine: string): Promise<ReadonlyMap<string, string>> {

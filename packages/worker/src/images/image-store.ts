@@ -39,6 +39,8 @@ export interface ImageStoreOptions {
   readonly pullDeadlineMs?: number;
   /** Bounds of an imported archive. */
   readonly archiveLimits?: ArchiveLimits;
+  /** Root of the machine that the image `host` shows. Default: `/`. */
+  readonly machine?: string;
   /** Programs that pull. Default: `skopeo` and `umoci` from the PATH. */
   readonly programs?: PullPrograms;
 }
@@ -174,7 +176,10 @@ export class ImageStore implements ImageHost {
   /** Removes images that were unused for too long, contents without a name, and old skeletons. Call it now and then. */
   async sweep(): Promise<void> {
     await this.open();
-    const current = (await this.#hostSkeleton()).key;
+    const current = await this.#hostSkeleton().then(
+      ({ key }) => key,
+      () => undefined,
+    );
     await this.#changes.run("change", async () => {
       const now = this.#options.clock.now();
       for (const named of this.#index.list()) {
@@ -204,12 +209,18 @@ export class ImageStore implements ImageHost {
     await this.#contents.load();
     await this.#index.load();
     for (const named of this.#index.list()) if (this.#contents.get(named.digest) === undefined) await this.#index.delete(named.name);
+    // Made now, so that the first start does not wait for it. Where it cannot be made, each use says why.
+    await this.#hostSkeleton().catch((error: unknown) => this.#options.log("warn", "there is no image host", { error: String(error) }));
   }
 
   #hostSkeleton(): Promise<HostSkeleton> {
     const now = this.#options.clock.monotonic();
     if (this.#skeleton === undefined || now - this.#skeleton.at > SKELETON_FRESH_MS) {
-      const made = ensureHostSkeleton({ dir: this.#skeletonsDir, staging: this.#contents.stagingDir });
+      const made = ensureHostSkeleton({
+        dir: this.#skeletonsDir,
+        staging: this.#contents.stagingDir,
+        machine: this.#options.machine ?? "/",
+      });
       const skeleton = { at: now, made };
       this.#skeleton = skeleton;
       made.catch(() => {

@@ -14,7 +14,7 @@ let images: ImageStore;
 const notes: string[] = [];
 const log = (_level: string, message: string): void => void notes.push(message);
 const open = (options: Partial<ConstructorParameters<typeof ImageStore>[0]> = {}): ImageStore =>
-  new ImageStore({ dir: join(dir, "images"), clock: systemClock, log, ...options });
+  new ImageStore({ dir: join(dir, "images"), machine: join(dir, "machine"), clock: systemClock, log, ...options });
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "caisson-import-"));
