@@ -45,6 +45,8 @@ export class SimMachine {
   readonly bereft = new Set<string>();
   readonly faults: HostFaults = { fail: 0, slow: 0, lost: 0, duplicate: 0 };
   partitioned = false;
+  /** Boxes that are booted now never come up. */
+  hangs = false;
   readonly #simulation: Simulation;
   readonly #boots = new Map<string, Boot>();
   readonly #seen = new Map<string, number>();
@@ -154,7 +156,7 @@ export class SimMachine {
     const { random } = this.#simulation;
     // Some workers stop a boot whose caller left, some go on.
     if (random.chance(0.5)) signal?.addEventListener("abort", () => stop(new CaissonError("cancelled", "simulated: called off")));
-    const hangs = random.chance(this.faults.slow * 0.3);
+    const hangs = this.hangs || random.chance(this.faults.slow * 0.3);
     const scheduled = hangs
       ? undefined
       : this.#simulation.after(this.#simulation.delay(200, 150_000, this.faults.slow), () => {

@@ -30,15 +30,14 @@ describe("the orchestrator under the simulator", () => {
     const total = { sandboxes: 0, crashes: 0 };
     for (const seed of seeds) {
       const outcome = await play(seed);
-      if (outcome.violation !== undefined) expect.fail(await explain(seed, outcome));
+      if (outcome.violation !== undefined) throw new Error(await explain(seed, outcome));
       total.sandboxes += outcome.sandboxes;
       total.crashes += outcome.crashes;
     }
     // A world in which nothing happens would keep every promise.
-    if (seeds.length > 100) {
-      expect(total.sandboxes).toBeGreaterThan(seeds.length * 3);
-      expect(total.crashes).toBeGreaterThan(seeds.length / 4);
-    }
+    const many = seeds.length > 100 ? seeds.length : 0;
+    expect(total.sandboxes).toBeGreaterThanOrEqual(many * 3);
+    expect(total.crashes).toBeGreaterThanOrEqual(many / 4);
   });
 
   it("plays a seed the same way twice", async () => {
@@ -53,9 +52,8 @@ describe("the orchestrator under the simulator", () => {
   it.each(Object.keys(PLANTS))("finds %s that was planted", { timeout: 600_000 }, async (name) => {
     const plant = PLANTS[name];
     if (plant === undefined) throw new Error(`no plant ${name}`);
-    for (let seed = 1; seed <= FIND_WITHIN; seed += 1) {
-      if ((await play(seed, { plant })).violation !== undefined) return;
-    }
-    expect.fail(`${name} was not found within ${FIND_WITHIN} seeds`);
+    let found: Outcome["violation"];
+    for (let seed = 1; seed <= FIND_WITHIN && found === undefined; seed += 1) found = (await play(seed, { plant })).violation;
+    expect(found).toBeDefined();
   });
 });

@@ -57,6 +57,7 @@ export class Simulation {
 
   /** Lets time pass until `until`. */
   async run(until: number): Promise<void> {
+    await settle();
     for (let next = this.#queue.at(-1); next !== undefined && next.at <= until; next = this.#queue.at(-1)) {
       this.#queue.pop();
       if (next.cancelled) continue;

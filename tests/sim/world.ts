@@ -1,8 +1,8 @@
-import type { ChannelOpener, Clock } from "@caisson/contract";
+import type { Clock } from "@caisson/contract";
 import { Orchestrator, SteadyClock, type ControlDefaults, type OrchestratorOptions } from "@caisson/control";
-import type { Guest, GuestStats } from "@caisson/guest";
 import { openSqlite, type Store } from "@caisson/store";
 import { SeededRandom } from "@caisson/testkit";
+import { guestOf } from "./sim-guest.ts";
 import { Ledger } from "./ledger.ts";
 import { SimHost, SimMachine } from "./sim-host.ts";
 import { SimProcess, type WallTime } from "./sim-process.ts";
@@ -256,19 +256,4 @@ class World {
     };
     return { debug: line, info: line, warn: line, error: line };
   }
-}
-
-/** A guest that can only answer a ping. */
-function guestOf(opener: ChannelOpener): Guest {
-  const stats = async (): Promise<GuestStats> => {
-    await opener.open("Stats", {}).reply;
-    return { uptimeMs: 0, processes: 1, sessions: 0, memoryBytes: 0, cpuMs: 0, diskTotal: 0, diskFree: 0 };
-  };
-  return new Proxy({ stats } as Partial<Guest> as Guest, {
-    get: (target, key) => {
-      const known: unknown = Reflect.get(target, key);
-      if (known === undefined) throw new Error(`the simulated guest has no ${String(key)}`);
-      return known;
-    },
-  });
 }

@@ -1,0 +1,17 @@
+import type { ChannelOpener } from "@caisson/contract";
+import type { Guest, GuestStats } from "@caisson/guest";
+
+/** A guest that can only answer a ping. */
+export function guestOf(opener: ChannelOpener): Guest {
+  const stats = async (): Promise<GuestStats> => {
+    await opener.open("Stats", {}).reply;
+    return { uptimeMs: 0, processes: 1, sessions: 0, memoryBytes: 0, cpuMs: 0, diskTotal: 0, diskFree: 0 };
+  };
+  return new Proxy({ stats } as Partial<Guest> as Guest, {
+    get: (target, key) => {
+      const known: unknown = Reflect.get(target, key);
+      if (known === undefined) throw new Error(`the simulated guest has no ${String(key)}`);
+      return known;
+    },
+  });
+}
