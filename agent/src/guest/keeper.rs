@@ -232,7 +232,6 @@ unsafe fn keep(plan: &mut Plan, fds: [c_int; 4]) -> ! {
         tell(Report::Failed(stage, errno));
         abi::_exit(1);
     }
-    tell(Report::Started(leader));
     fd::close_range(0, 2);
     loop {
         let mut status: c_int = 0;
@@ -263,6 +262,8 @@ extern "C" fn lead(plan: *mut c_void) -> c_int {
             std::ptr::write_volatile(&mut plan.failed, Some(failure));
             abi::_exit(127)
         }
+        // By the leader itself: what it executes may kill the keeper at once.
+        tell(Report::Started(abi::getpid()));
         execute(plan)
     }
 }

@@ -17,6 +17,12 @@ use std::time::{Duration, Instant};
 /// How long anything in a test may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The agent under test; `CAISSON_AGENT` names another build of it.
+pub fn binary() -> PathBuf {
+    std::env::var_os("CAISSON_AGENT")
+        .map_or_else(|| env!("CARGO_BIN_EXE_caisson-agent").into(), PathBuf::from)
+}
+
 pub struct Agent {
     pub child: Child,
     pub dir: PathBuf,
@@ -37,7 +43,7 @@ impl Agent {
         std::fs::create_dir_all(&dir).expect("test dir");
         let socket = dir.join("agent.sock");
         let listener = UnixListener::bind(&socket).expect("bind").into_raw_fd();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_caisson-agent"));
+        let mut command = Command::new(binary());
         command
             .args(["guest", "--listen-fd", "5", "--user", "root"])
             .args(options);
