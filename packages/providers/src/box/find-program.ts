@@ -15,9 +15,14 @@ export function findProgram(name: string): string | undefined {
 /** The first number-like word of what a program says of its version; undefined when it says nothing. */
 export function programVersion(path: string, signal?: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve) => {
-    execFile(path, ["--version"], { timeout: VERSION_LIMIT_MS, maxBuffer: 65_536, ...(signal === undefined ? {} : { signal }) }, (error, stdout) => {
-      resolve(error === null ? /\d+(?:\.\d+)+\S*/.exec(stdout)?.[0] : undefined);
-    });
+    execFile(
+      path,
+      ["--version"],
+      { timeout: VERSION_LIMIT_MS, maxBuffer: 65_536, ...(signal === undefined ? {} : { signal }) },
+      (error, stdout) => {
+        resolve(error === null ? /\d+(?:\.\d+)+\S*/.exec(stdout)?.[0] : undefined);
+      },
+    );
   });
 }
 

@@ -8,7 +8,8 @@ const CANDIDATES = ["/dev/shm", "/mnt", "/media", "/srv", "/run/lock"];
 export function findStage(inUse: readonly string[], candidates: readonly string[] = CANDIDATES): string {
   const real = inUse.map((path) => realpathSync(path));
   const found = candidates.find((candidate) => isPlainFolder(candidate) && real.every((path) => !`${path}/`.startsWith(`${candidate}/`)));
-  if (found === undefined) throw new CaissonError("provider_unavailable", `None of ${candidates.join(", ")} can be covered for a private stage.`);
+  if (found === undefined)
+    throw new CaissonError("provider_unavailable", `None of ${candidates.join(", ")} can be covered for a private stage.`);
   return found;
 }
 

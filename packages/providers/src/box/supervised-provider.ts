@@ -179,7 +179,8 @@ export class SupervisedProvider implements Provider {
       const gids = [idRange(firstId, process.getegid?.() ?? 0)];
       const launch = this.#technology.launch({ ground, spec, dir, stage, runtime, uids, gids });
       for (const [name, text] of Object.entries(launch.files)) writeFileSync(join(dir, name), text, { mode: 0o600 });
-      const cgroups = ground.powers.memory || ground.powers.freeze || ground.powers.pids ? ground.cgroups.create(spec.sandboxId, spec.resources) : {};
+      const cgroups =
+        ground.powers.memory || ground.powers.freeze || ground.powers.pids ? ground.cgroups.create(spec.sandboxId, spec.resources) : {};
       record = {
         version: 1,
         sandboxId: spec.sandboxId,
@@ -191,7 +192,16 @@ export class SupervisedProvider implements Provider {
         ownedCgroups: launch.cgroups === "named" ? ground.cgroups.everyFolder(spec.sandboxId) : Object.values(cgroups),
       };
       writeBoxRecord(dir, record);
-      await this.#supervise(dir, record, launch, [...rootfs, ...this.#commonMounts(dir, launch), ...launch.mounts], uids, gids, stage, signal);
+      await this.#supervise(
+        dir,
+        record,
+        launch,
+        [...rootfs, ...this.#commonMounts(dir, launch), ...launch.mounts],
+        uids,
+        gids,
+        stage,
+        signal,
+      );
       if (launch.socket === "bound") await awaitBoundSocket(dir, this.#context.clock, signal);
       return this.#box(record, "running");
     } catch (error) {

@@ -23,7 +23,8 @@ class BubblewrapTechnology implements Technology {
   async probe(ground: Ground, tryBoot: TryBoot, signal?: AbortSignal): Promise<ProviderReport> {
     const base = { name: this.name, tier: this.tier, probed_at: new Date(ground.context.clock.now()).toISOString() } as const;
     const program = findProgram("bwrap");
-    if (program === undefined) return unavailable(base, { name: "bwrap", available: false, reason: "bubblewrap is not installed", remedy: INSTALL });
+    if (program === undefined)
+      return unavailable(base, { name: "bwrap", available: false, reason: "bubblewrap is not installed", remedy: INSTALL });
     this.#program = program;
     const version = await programVersion(program, signal);
     const runtime = { name: "bwrap", ...(version === undefined ? {} : { version }) };
@@ -32,7 +33,9 @@ class BubblewrapTechnology implements Technology {
     } catch (error) {
       signal?.throwIfAborted();
       const reason = error instanceof Error ? error.message : String(error);
-      const remedy = ground.privileged ? "see the reason" : "run the worker as root, or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1";
+      const remedy = ground.privileged
+        ? "see the reason"
+        : "run the worker as root, or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1";
       return unavailable(base, { ...runtime, available: false, reason, remedy });
     }
     const capabilities = capabilitiesOf(ground);

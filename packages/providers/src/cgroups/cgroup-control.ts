@@ -42,7 +42,8 @@ export async function freezeGroups(groups: CgroupPaths, clock: Clock, signal?: A
   setFrozen(groups, "frozen");
   try {
     while (!standsStill(groups)) {
-      if (clock.monotonic() > deadline) throw new CaissonError("provider_failed", `The sandbox did not freeze within ${FREEZE_LIMIT_MS} ms.`);
+      if (clock.monotonic() > deadline)
+        throw new CaissonError("provider_failed", `The sandbox did not freeze within ${FREEZE_LIMIT_MS} ms.`);
       await clock.sleep(1, signal);
     }
   } catch (error) {

@@ -50,7 +50,12 @@ export class CgroupTree {
       };
       const powers =
         kind === "v2"
-          ? { memory: has("memory", "memory.max"), cpu: has("cpu", "cpu.max"), pids: has("pids", "pids.max"), freeze: has("", "cgroup.freeze") }
+          ? {
+              memory: has("memory", "memory.max"),
+              cpu: has("cpu", "cpu.max"),
+              pids: has("pids", "pids.max"),
+              freeze: has("", "cgroup.freeze"),
+            }
           : {
               memory: has("memory", "memory.limit_in_bytes"),
               cpu: has("cpu", "cpu.cfs_quota_us"),

@@ -73,7 +73,12 @@ class OciTechnology implements Technology {
       return { ...report, available: true, capabilities };
     } catch (error) {
       signal?.throwIfAborted();
-      return { ...report, available: false, reason: error instanceof Error ? error.message : String(error), remedy: "see the reason; `caisson doctor` tries again" };
+      return {
+        ...report,
+        available: false,
+        reason: error instanceof Error ? error.message : String(error),
+        remedy: "see the reason; `caisson doctor` tries again",
+      };
     }
   }
 }
