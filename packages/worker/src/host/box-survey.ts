@@ -1,4 +1,4 @@
-import { toCaissonError, type HostSandbox } from "@caisson/contract";
+import { SANDBOX_ID_PATTERN, toCaissonError, type HostSandbox } from "@caisson/contract";
 import type { Box, Provider } from "@caisson/providers";
 import pLimit from "p-limit";
 import { withDeadline } from "../durable/deadline.ts";
@@ -126,6 +126,8 @@ export class BoxSurvey {
           if (records.get(box.sandboxId) !== before) return;
           const provider = this.#parts.providers.get(box.handle.provider);
           if (provider === undefined) return;
+          // Not a sandbox: a trial of the provider's that a crash cut short.
+          if (!SANDBOX_ID_PATTERN.test(box.sandboxId)) return await this.#lifecycle.removeLeftover(box);
           if (before !== undefined && before.epoch >= box.epoch) return await this.#lifecycle.removeLeftover(box);
           log("warn", "adopted a box without a record", { sandbox: box.sandboxId, epoch: box.epoch });
           await this.#adopt(foundRecord(box), box, provider);

@@ -238,6 +238,13 @@ test("removes a box that is back although its sandbox has ended", async () => {
   expect(livingBoxes(boxes)).toEqual([]);
 });
 
+test("removes what a provider's own trial left in a crash", async () => {
+  await provider.start({ ...spec("probe0123", 1), rootfs: { kind: "host", skeleton: "" }, hostname: "probe" });
+  await reopen();
+  expect(await host.inventory()).toEqual([]);
+  expect(livingBoxes(boxes)).toEqual([]);
+});
+
 test("concludes nothing from a provider that is silent or switched off", async () => {
   const id = freshId();
   await host.start(spec(id));
