@@ -43,12 +43,8 @@ describe("the description", () => {
     const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
     expect(operations.length).toBeGreaterThan(30);
     expect(new Set(operations.map((operation) => operation.operationId)).size).toBe(operations.length);
-    for (const operation of operations)
-      expect(operation, operation.operationId).toMatchObject({
-        summary: expect.any(String),
-        tags: [expect.any(String)],
-        security: expect.any(Array),
-      });
+    const incomplete = operations.filter(({ summary, tags, security }) => !summary || tags?.length !== 1 || !Array.isArray(security));
+    expect(incomplete.map((operation) => operation.operationId)).toEqual([]);
     const open = operations.filter((operation) => operation.security?.length === 0).map((operation) => operation.operationId);
     expect(open).toEqual(["live", "ready", "health"]);
     const silent = operations.filter((operation) => !("default" in operation.responses)).map((operation) => operation.operationId);
@@ -74,7 +70,7 @@ describe("the description", () => {
     const document = await load();
     const text = JSON.stringify(document);
     const used = new Set([...text.matchAll(/"#\/components\/schemas\/(\w+)"/g)].map((match) => match[1]));
-    expect([...used].sort()).toEqual(Object.keys(document.components.schemas).sort());
+    expect(used).toEqual(new Set(Object.keys(document.components.schemas)));
     expect([...used].filter((name) => name?.endsWith("Input"))).toEqual([]);
   });
 
@@ -98,6 +94,7 @@ describe.skipIf(CHROMIUM === undefined && !required)("the page", () => {
 
   it("renders every part without asking anybody else, and without errors", async () => {
     const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
+    page.setDefaultTimeout(15_000);
     const outside: string[] = [];
     const wrong: string[] = [];
     page.on("request", (request) => {
@@ -113,10 +110,9 @@ describe.skipIf(CHROMIUM === undefined && !required)("the page", () => {
       await page.locator("aside", { hasText: name }).first().waitFor();
     await page.locator("aside").getByText("Create a sandbox").first().click();
     await page.locator("h3", { hasText: "Create a sandbox" }).first().waitFor();
-    await page.waitForLoadState("networkidle");
     const shots = process.env["SCREENSHOTS"];
     if (shots !== undefined) await page.screenshot({ path: `${shots}/docs.png` });
     expect([outside, wrong]).toEqual([[], []]);
     await page.close();
-  });
+  }, 90_000);
 });
