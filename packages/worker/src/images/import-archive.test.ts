@@ -209,6 +209,24 @@ test("holds archives to their limits", async () => {
   await expectNothingLeft();
 });
 
+test("cuts off an archive whose headers have no end", async () => {
+  const head = await tarOf({ name: "x", text: "x" });
+  // A header of the kind `x` that says a gigabyte follows.
+  head.write("x", 156, "latin1");
+  head.write("07777777777\0", 124, "latin1");
+  head.write("        ", 148, "latin1");
+  const sum = head.subarray(0, 512).reduce((total, byte) => total + byte, 0);
+  head.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  let sent = 0;
+  async function* endless(): AsyncGenerator<Uint8Array> {
+    yield head.subarray(0, 512);
+    for (const chunk = Buffer.alloc(65_536, "a"); ; sent += chunk.byteLength) yield chunk;
+  }
+  await expect(images.importArchive("endless", endless())).rejects.toMatchObject({ code: "invalid_request" });
+  expect(sent).toBeLessThan(16 * 1024 * 1024);
+  await expectNothingLeft();
+});
+
 test("refuses names that are taken or no names", async () => {
   const good = await tarOf({ name: "a", text: "x" });
   for (const name of ["host", "Upper", "-rf", "a b", "", "../x", "sha256:abc"])
