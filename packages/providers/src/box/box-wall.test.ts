@@ -120,12 +120,10 @@ describe.each(WAYS)("the wall of %s", (way) => {
   });
   afterAll(() => boxes.close());
 
-  for (const { promise, command, shows, root, except } of PROMISES) {
-    it(promise, async (context) => {
-      if (obstacle !== undefined) return context.skip(obstacle);
-      if (except === boxes.runtime) return context.skip("gVisor's own kernel answers here");
-      const said = await boxes.run(handle, { command, ...(root === true ? { user: "root" } : {}) });
-      expect(said.text).toMatch(shows);
-    });
-  }
+  it.for(PROMISES)("$promise", async ({ command, shows, root, except }, { skip }) => {
+    skip(obstacle !== undefined, obstacle);
+    skip(except === boxes.runtime, "gVisor's own kernel answers here");
+    const said = await boxes.run(handle, { command, ...(root === true ? { user: "root" } : {}) });
+    expect(said.text).toMatch(shows);
+  });
 });

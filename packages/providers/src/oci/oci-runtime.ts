@@ -33,6 +33,11 @@ function state(place: RuntimePlace): string {
   return join(place.dir, RUNTIME_STATE);
 }
 
+/** One descriptor beyond the usual is handed down: the listening socket. */
+function runDetached(place: RuntimePlace): readonly string[] {
+  return ["run", "-d", "--preserve-fds", "1", "--pid-file", join(place.dir, PID_FILE), "-b", place.dir, place.sandboxId];
+}
+
 /** The runtimes, best first. */
 export const OCI_RUNTIMES: readonly OciRuntime[] = [
   {
@@ -43,10 +48,7 @@ export const OCI_RUNTIMES: readonly OciRuntime[] = [
     filter: "seccomp",
     countsProcesses: true,
     remedy: "apt-get install -y --no-install-recommends crun",
-    command: (place) => [
-      ...[place.program, "--root", state(place), "--cgroup-manager=disabled"],
-      ...["run", "-d", "--preserve-fds", "1", "--pid-file", join(place.dir, PID_FILE), "-b", place.dir, place.sandboxId],
-    ],
+    command: (place) => [place.program, "--root", state(place), "--cgroup-manager=disabled", ...runDetached(place)],
   },
   {
     // It has no way to leave control groups alone, so it is told the name of ours.
@@ -57,10 +59,7 @@ export const OCI_RUNTIMES: readonly OciRuntime[] = [
     filter: "seccomp",
     countsProcesses: true,
     remedy: "apt-get install -y --no-install-recommends runc",
-    command: (place) => [
-      ...[place.program, "--root", state(place)],
-      ...["run", "-d", "--preserve-fds", "1", "--pid-file", join(place.dir, PID_FILE), "-b", place.dir, place.sandboxId],
-    ],
+    command: (place) => [place.program, "--root", state(place), ...runDetached(place)],
   },
   {
     // gVisor cannot accept on an inherited socket; its own kernel makes a filter inside it needless, and the threads that
@@ -72,10 +71,10 @@ export const OCI_RUNTIMES: readonly OciRuntime[] = [
     filter: "none",
     countsProcesses: false,
     remedy: "install gVisor's runsc, for example with scripts/install-runsc.sh /usr/local/bin",
-    command: (place) => [
-      ...[place.program, `--root=${state(place)}`, "--platform=systrap", "--network=none", "--ignore-cgroups"],
-      ...["--host-uds=create", "--overlay2=none", "run", "-detach", "-pid-file", join(place.dir, PID_FILE)],
-      ...["-bundle", place.dir, place.sandboxId],
-    ],
+    command: (place) => {
+      const settings = ["--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=create", "--overlay2=none"];
+      const run = ["run", "-detach", "-pid-file", join(place.dir, PID_FILE), "-bundle", place.dir, place.sandboxId];
+      return [place.program, `--root=${state(place)}`, ...settings, ...run];
+    },
   },
 ];
