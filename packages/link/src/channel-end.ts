@@ -90,9 +90,7 @@ export abstract class ChannelEnd implements AsyncIterable<ChannelFrame> {
     return {
       next: () => this.inbox.next(),
       return: () => {
-        const cancelled = new CaissonError("cancelled", "The consumer left.");
-        this.abort(cancelled);
-        this.inbox.drop(cancelled);
+        this.leave();
         return Promise.resolve({ done: true, value: undefined });
       },
     };
@@ -143,6 +141,8 @@ export abstract class ChannelEnd implements AsyncIterable<ChannelFrame> {
     this.close(error);
   }
 
+  /** The consumer left its loop early. */
+  protected abstract leave(): void;
   /** Throws `protocol_error` when the other side may not send data or events yet. */
   protected abstract checkStream(): void;
   protected abstract receiveReply(flags: number, payload: Buffer): void;

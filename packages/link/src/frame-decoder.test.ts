@@ -142,6 +142,13 @@ describe("MessagePack", () => {
     );
   });
 
+  it("brings long lists back whatever their size", () => {
+    for (let size = 1; size < 9000; size += 61) {
+      const map = { list: Array.from({ length: size }, (_, i) => (i % 3 === 0 ? "ab" : i)), flags: [true, null] };
+      expect(decodeMap(encodeMap(map, 10, 1_000_000).subarray(10))).toEqual(map);
+    }
+  });
+
   it("keeps a key that would set a prototype as an own key", () => {
     const map = decodeMap(encodeMap(Object.fromEntries([["__proto__", 1]]), 0, 100));
     expect(Object.keys(map)).toEqual(["__proto__"]);

@@ -78,6 +78,10 @@ export class IncomingCall extends ChannelEnd implements CallHead {
     return refused;
   }
 
+  protected override leave(): void {
+    // A callee that has enough input still owes its answer; the caller is held by its credit until then.
+  }
+
   protected override checkStream(): void {
     // A caller may stream at once.
   }

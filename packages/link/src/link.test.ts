@@ -222,6 +222,18 @@ describe("calls", () => {
     expect((await client.closed).code).toBe("worker_unavailable");
   });
 
+  it("lets a callee leave its loop and still answer", async () => {
+    const { client } = pair((call) => {
+      void (async () => {
+        for await (const frame of call) if (frame.kind === "data") break;
+        call.fail(new CaissonError("no_space", "enough"));
+      })();
+    });
+    const call = client.open("Upload", {});
+    void call.write(Buffer.alloc(1_000_000));
+    expect(await code(call.reply)).toBe("no_space");
+  });
+
   it("ends a stream that a callee aborts with its reason", async () => {
     const { client } = pair((call) => {
       call.reply({});

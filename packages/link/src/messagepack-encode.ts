@@ -32,7 +32,9 @@ function room(count: number): number {
 }
 
 function byte(tag: number): void {
-  scratch[room(1)] = tag;
+  // The buffer may be replaced by a larger one, so the place comes first.
+  const offset = room(1);
+  scratch[offset] = tag;
 }
 
 function refuse(what: string): never {

@@ -39,6 +39,12 @@ export class OutgoingCall extends ChannelEnd implements Channel {
     this.selfEnded();
   }
 
+  protected override leave(): void {
+    const cancelled = new CaissonError("cancelled", "The consumer left.");
+    this.abort(cancelled);
+    this.inbox.drop(cancelled);
+  }
+
   protected override checkStream(): void {
     if (this.#settle !== undefined) throw protocolError("data or an event came before the reply");
   }
