@@ -284,7 +284,9 @@ export class ImageStore implements ImageHost {
   }
 
   #ready(content: Content): ResolvedImage {
-    const { user, workdir, env } = content.defaults;
+    const { workdir, env } = content.defaults;
+    // Without root there is one user only, and all files are its own: the image's wish cannot be met and need not be.
+    const user = content.owner === "self" ? null : content.defaults.user;
     return {
       rootfs: { kind: "folder", path: this.#contents.rootfs(content.digest), owner: content.owner },
       digest: content.digest,
