@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import type { Duplex } from "node:stream";
@@ -99,20 +99,10 @@ export class SupervisedProvider implements Provider {
     });
   }
 
+  /** Waits for what is under way with a box, so that one that is just being started is not taken for a dead one. */
   async list(): Promise<readonly Box[]> {
-    const boxes: Box[] = [];
-    for (const sandboxId of this.#folders()) {
-      if (this.#trials.has(sandboxId)) continue;
-      const dir = this.#folder(sandboxId);
-      const record = readBoxRecord(dir);
-      // A folder without a record was cut short while it was made: it is listed so that it gets destroyed.
-      boxes.push(
-        record === undefined
-          ? { sandboxId, epoch: 0, handle: this.#handle(sandboxId, 0), runtime: null, status: "stopped", reason: "it was never started" }
-          : this.#observe(dir, record),
-      );
-    }
-    return boxes;
+    const found = await Promise.all(this.#folders().map((sandboxId) => this.#queue.run(sandboxId, async () => this.#look(sandboxId))));
+    return found.filter((box) => box !== undefined);
   }
 
   async connect(handle: Handle, signal?: AbortSignal): Promise<Duplex> {
@@ -298,6 +288,16 @@ export class SupervisedProvider implements Provider {
     this.#groundNow().cgroups.remove(record.ownedCgroups);
     await removeFolder(dir);
     if (record.firstId !== null) this.#ids.release(record.firstId);
+  }
+
+  #look(sandboxId: string): Box | undefined {
+    const dir = this.#folder(sandboxId);
+    const record = readBoxRecord(dir);
+    if (record !== undefined) return this.#observe(dir, record);
+    if (!existsSync(dir)) return undefined;
+    // A folder without a record was cut short while it was made: it is listed so that it gets destroyed.
+    const handle = this.#handle(sandboxId, 0);
+    return { sandboxId, epoch: 0, handle, runtime: null, status: "stopped", reason: "it was never started" };
   }
 
   #observe(dir: string, record: BoxRecord): Box {

@@ -13,7 +13,8 @@ import type { Box, BoxSpec, Handle, Provider, ProviderContext } from "../contrac
 import { ociProvider } from "../oci/oci-provider.ts";
 
 const TARGET = process.arch === "arm64" ? "aarch64-unknown-linux-gnu" : "x86_64-unknown-linux-gnu";
-const AGENT = fileURLToPath(new URL(`../../../../agent/target/${TARGET}/release/caisson-agent`, import.meta.url));
+/** The agent of this checkout. */
+export const AGENT: string = fileURLToPath(new URL(`../../../../agent/target/${TARGET}/release/caisson-agent`, import.meta.url));
 
 /** What a command in a box said. */
 export interface Said {
