@@ -48,6 +48,7 @@ export class Ledger {
   wrote(method: string, args: readonly unknown[], result: unknown): void {
     if (method === "reserve") this.#reserved(args[0] as ReserveSandbox, result as Reservation);
     else if ((method === "apply" || method === "extend") && result !== undefined) this.#changed(result as SandboxRecord, args, method);
+    else if (method === "release" && result === true) this.#released(args[0] as string);
     else if (method === "shiftDeadlines") {
       for (const entry of this.entries.values()) if (!isTerminal(entry.state)) entry.version += 1;
     }
@@ -212,6 +213,14 @@ export class Ledger {
     if (was !== row.state) entry.since = this.#simulation.now;
     entry.state = row.state;
     this.#justified(row, entry, was);
+  }
+
+  /** A lease ends only when the machine has nothing left of the sandbox. */
+  #released(id: string): void {
+    const entry = this.entries.get(id);
+    const machine = this.#machines.get(entry?.workerId ?? "");
+    if (machine?.boxes.has(id) === true && !machine.unreliable) this.#simulation.violate(`the lease of ${id} ended before its box`);
+    if (entry !== undefined && !isTerminal(entry.state)) this.#simulation.violate(`the lease of ${id} ended while it was ${entry.state}`);
   }
 
   /** Nothing ends without a cause: else what was acknowledged would be lost. */

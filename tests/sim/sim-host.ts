@@ -45,6 +45,8 @@ export class SimMachine {
   readonly bereft = new Set<string>();
   readonly faults: HostFaults = { fail: 0, slow: 0, lost: 0, duplicate: 0 };
   partitioned = false;
+  /** Its memory is not to be trusted: epochs were forgotten, or boxes came back from the dead. */
+  unreliable = false;
   /** Boxes that are booted now never come up. */
   hangs = false;
   readonly #simulation: Simulation;
@@ -71,7 +73,16 @@ export class SimMachine {
       for (const id of this.boxes.keys()) this.bereft.add(id);
       this.boxes.clear();
     }
-    if (!keep.memory) this.#seen.clear();
+    if (keep.memory) return;
+    this.#seen.clear();
+    this.unreliable = true;
+  }
+
+  /** A box appears that nobody started: of a sandbox that ended long ago, or of nobody's. */
+  haunt(id: string): void {
+    this.#simulation.note(() => `host   ${this.workerId} has a ghost of ${id}`);
+    this.unreliable = true;
+    if (!this.boxes.has(id)) this.boxes.set(id, { epoch: 1, state: "running", provider: "sim", image: "host" });
   }
 
   /** A box ends by itself. */

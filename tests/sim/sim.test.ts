@@ -27,16 +27,18 @@ async function explain(seed: number, first: Outcome): Promise<string> {
 describe("the orchestrator under the simulator", () => {
   it("keeps its promises whatever crashes, hangs, jumps or comes twice", { timeout: 3_600_000 }, async () => {
     const seeds = ONE === undefined ? Array.from({ length: SEEDS }, (_, i) => i + 1) : [Number(ONE)];
-    const total = { sandboxes: 0, crashes: 0 };
+    const total = { sandboxes: 0, acknowledged: 0, crashes: 0 };
     for (const seed of seeds) {
       const outcome = await play(seed);
       if (outcome.violation !== undefined) throw new Error(await explain(seed, outcome));
       total.sandboxes += outcome.sandboxes;
+      total.acknowledged += outcome.acknowledged;
       total.crashes += outcome.crashes;
     }
     // A world in which nothing happens would keep every promise.
     const many = seeds.length > 100 ? seeds.length : 0;
     expect(total.sandboxes).toBeGreaterThanOrEqual(many * 3);
+    expect(total.acknowledged).toBeGreaterThanOrEqual(many * 3);
     expect(total.crashes).toBeGreaterThanOrEqual(many / 4);
   });
 

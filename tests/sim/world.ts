@@ -27,6 +27,8 @@ export interface Outcome {
   readonly trace: readonly string[];
   /** How much happened, for a report and to see that a replay is one. */
   readonly sandboxes: number;
+  /** How many of them a user was told to run. */
+  readonly acknowledged: number;
   readonly crashes: number;
 }
 
@@ -42,7 +44,9 @@ export async function play(seed: number, options: { readonly plant?: Plant; read
   } finally {
     await world.close();
   }
-  return { violation, trace: world.simulation.trace, sandboxes: world.ledger.entries.size, crashes: world.crashes };
+  const entries = [...world.ledger.entries.values()];
+  const acknowledged = entries.filter((entry) => entry.acknowledged).length;
+  return { violation, trace: world.simulation.trace, sandboxes: entries.length, acknowledged, crashes: world.crashes };
 }
 
 /** A database, machines, users, and one control plane after the other. */
@@ -61,6 +65,7 @@ class World {
   #process: SimProcess | undefined;
   #steady: SteadyClock | undefined;
   #orchestrator: Orchestrator | undefined;
+  #jumpedAt = 0;
   crashes = 0;
 
   private constructor(seed: number, plant: Plant, recording: boolean) {
@@ -137,6 +142,9 @@ class World {
 
   async #check(): Promise<void> {
     await this.ledger.inspect(this.#database());
+    const since = this.simulation.now - Math.max(this.#jumpedAt, this.ledger.aliveSince ?? Infinity);
+    const drift = this.#steady?.drift() ?? 0;
+    if (since > 30_000 && Math.abs(drift) > 10) this.simulation.violate(`nobody noticed that the wall clock is ahead by ${drift} ms`);
     this.simulation.surface();
   }
 
@@ -214,6 +222,7 @@ class World {
     some(0.3, 2, () => this.#partition());
     some(0.3, 2, () => random.pick([...this.#machines.values()]).restart({ boxes: random.chance(0.6), memory: random.chance(0.7) }));
     some(0.3, 3, () => this.#hurtBox());
+    some(0.1, 2, () => this.#haunt());
   }
 
   #jump(): void {
@@ -221,6 +230,7 @@ class World {
     const ms = random.chance(0.3) ? random.int(-1_000, 1_000) : random.int(-7_200_000, 7_200_000);
     this.simulation.note(() => `world  the wall clock is set by ${ms} ms`);
     this.#wall.offset += ms;
+    this.#jumpedAt = this.simulation.now;
     if (this.#process === undefined) this.ledger.clockLost();
   }
 
@@ -232,6 +242,12 @@ class World {
     this.simulation.after(random.int(1_000, 180_000), () => {
       machine.partitioned = false;
     });
+  }
+
+  #haunt(): void {
+    const { random } = this.simulation;
+    const ended = [...this.ledger.entries].filter(([, entry]) => entry.state === "destroyed").map(([id]) => id);
+    random.pick([...this.#machines.values()]).haunt(ended.length > 0 && random.chance(0.7) ? random.pick(ended) : "sbnobody");
   }
 
   #hurtBox(): void {
