@@ -386,7 +386,6 @@ fn a_tree_deeper_than_any_path_is_removed() {
         "import os\nos.mkdir('{0}'); os.chdir('{0}')\nfor i in range(3000):\n os.mkdir('d'*8); os.chdir('d'*8)\n open('f','w')\n",
         root
     );
-    let script = script.replace("\n open", "\n open");
     std::fs::write(agent.path("deep.py"), script).expect("write");
     let made = client
         .exec(&format!("python3 {}", agent.path("deep.py")))

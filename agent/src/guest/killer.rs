@@ -123,10 +123,9 @@ impl Server {
             .iter()
             .filter(|process| process.parent == agent && !self.keepers.contains_key(&process.pid))
             .filter(|process| {
-                let other = |other: &&super::session::Session| {
+                !self.sessions.values().any(|other| {
                     other.id != id && other.running() && other.pid == process.pid
-                };
-                self.sessions.values().find(other).is_none()
+                })
             })
             .map(|process| process.pid)
             .collect();

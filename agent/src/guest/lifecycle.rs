@@ -103,7 +103,7 @@ impl Server {
             .epoll
             .add(&status, abi::EPOLLIN, Token::Status(id).encode());
         session.status = Some(status);
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Box::new(session));
         if let Err(error) = watched {
             self.abandon(id);
             return Err(Fault::from_io(&error, "cannot watch the process"));
@@ -325,6 +325,7 @@ impl Server {
             return;
         }
         session.finished = true;
+        session.compact();
         let sources: Vec<Source> = session.readers.iter().map(|reader| reader.source).collect();
         for source in sources {
             self.wake(source);
@@ -354,20 +355,35 @@ impl Server {
             }
             self.ended = kept;
         }
-        let (mut kept, mut memory) = (0, 0);
+        let mut kept = 0;
         for id in self.ended.iter().rev() {
             if let Some(session) = self.sessions.get_mut(id) {
                 for stream in &mut session.streams {
                     kept += stream.log.kept();
-                    memory += stream.log.in_memory();
                     if kept > ENDED_KEPT {
                         kept -= stream.log.kept();
                         stream.log.clear();
-                    } else if memory > ENDED_MEMORY {
-                        memory -= stream.log.in_memory();
-                        stream.log.move_to_spool();
-                        memory += stream.log.in_memory();
                     }
+                }
+            }
+        }
+        self.spill_ended(ENDED_MEMORY);
+    }
+
+    /// Moves output of ended sessions to their spools, the oldest first, until
+    /// no more than `most` bytes of it are in memory. Tiny logs stay: a file
+    /// costs more than they do.
+    pub fn spill_ended(&mut self, most: u64) {
+        const TINY: u64 = 2048;
+        let mut memory = 0;
+        for id in self.ended.iter().rev() {
+            if let Some(session) = self.sessions.get_mut(id) {
+                for stream in &mut session.streams {
+                    let size = stream.log.in_memory();
+                    if size > TINY && memory + size > most {
+                        stream.log.move_to_spool();
+                    }
+                    memory += stream.log.in_memory();
                 }
             }
         }

@@ -210,6 +210,14 @@ impl OutputLog {
         }
     }
 
+    /// Gives back memory that holds no bytes.
+    pub fn compact(&mut self) {
+        self.chunks.shrink_to_fit();
+        if let Some(tail) = self.chunks.back_mut().and_then(Rc::get_mut) {
+            tail.shrink_to_fit();
+        }
+    }
+
     /// Forgets all bytes; offsets stay.
     pub fn clear(&mut self) {
         self.chunks.clear();

@@ -24,6 +24,9 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 /// Quiet time after which buffers are given back.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// Output of ended sessions that stays in memory while nothing happens, in bytes.
+const ENDED_MEMORY_IDLE: u64 = 32_768;
+
 /// What an epoll event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -72,7 +75,7 @@ pub struct Server {
     pub setup: Setup,
     pub epoll: Epoll,
     pub links: BTreeMap<u64, Link>,
-    pub sessions: BTreeMap<u64, Session>,
+    pub sessions: BTreeMap<u64, Box<Session>>,
     /// Ended sessions, oldest first.
     pub ended: VecDeque<u64>,
     pub next_session: u64,
@@ -317,6 +320,7 @@ impl Server {
     fn give_back(&mut self) {
         self.used = false;
         self.scratch = Vec::new();
+        self.spill_ended(ENDED_MEMORY_IDLE);
         for link in self.links.values_mut() {
             link.shrink();
         }

@@ -268,6 +268,16 @@ impl Session {
         self.input.watched = false;
     }
 
+    /// Gives back what an ended session has no use for.
+    pub fn compact(&mut self) {
+        self.spec.env = Vec::new();
+        self.spec.argv.shrink_to_fit();
+        self.input.queue = VecDeque::new();
+        for stream in &mut self.streams {
+            stream.log.compact();
+        }
+    }
+
     pub fn running(&self) -> bool {
         self.exit.is_none()
     }

@@ -124,6 +124,7 @@ impl Server {
                 .position(|reader| reader.source == source);
             if let Some(at) = found {
                 let reader = session.readers.swap_remove(at);
+                session.readers.shrink_to_fit();
                 if session.readers.is_empty() && reader.until.is_none() {
                     for which in 0..2 {
                         session.mark[which] = reader.at[which].saturating_sub(unconfirmed);
