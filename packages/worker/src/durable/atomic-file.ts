@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { open, readdir, readFile, rename, rm, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isMissing } from "./file-error.ts";
 
@@ -8,12 +8,25 @@ const UNFINISHED = ".unfinished";
 
 /** Replaces a file as a whole: after a crash there is the old text or the new one, on disk when this resolves. Mode 0600. */
 export async function writeAtomic(path: string, text: string): Promise<void> {
+  await replace(path, text, (file) => file.sync());
+  await syncFolder(dirname(path));
+}
+
+/**
+ * Replaces a file as a whole for every process that looks from now on, also after a crash of this one. A crash of the machine
+ * may lose the new text, or leave a file without any.
+ */
+export async function writeVisible(path: string, text: string): Promise<void> {
+  await replace(path, text, () => Promise.resolve());
+}
+
+async function replace(path: string, text: string, settle: (file: FileHandle) => Promise<void>): Promise<void> {
   const unfinished = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}${UNFINISHED}`);
   try {
     const file = await open(unfinished, "wx", 0o600);
     try {
       await file.writeFile(text);
-      await file.sync();
+      await settle(file);
     } finally {
       await file.close();
     }
@@ -22,7 +35,6 @@ export async function writeAtomic(path: string, text: string): Promise<void> {
     await rm(unfinished, { force: true });
     throw error;
   }
-  await syncFolder(dirname(path));
 }
 
 /** Removes a file so that it stays removed after a crash. Missing is fine. */

@@ -2,7 +2,7 @@ import { mkdir, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@caisson/contract";
 import type { ProviderContext } from "@caisson/providers";
-import { readIfThere, removeDurably, removeUnfinished, writeAtomic } from "../durable/atomic-file.ts";
+import { readIfThere, removeDurably, removeUnfinished, writeAtomic, writeVisible } from "../durable/atomic-file.ts";
 import { toStorageError } from "../durable/file-error.ts";
 import { recordSchema, type BoxRecord, type EndedRecord, type SandboxRecord } from "./box-record.ts";
 
@@ -54,10 +54,14 @@ export class RecordStore {
     return [...this.#records.values()].filter((record) => record.kind === "box");
   }
 
-  /** Replaces the record of a sandbox; on disk when this resolves. */
+  /**
+   * Replaces the record of a sandbox; on disk when this resolves. What only says that a box runs is not forced to the disk: a
+   * crash of the machine ends the box too, and then the record from before its start tells as much.
+   */
   async write(record: SandboxRecord): Promise<void> {
+    const save = record.kind === "box" && record.phase === "running" ? writeVisible : writeAtomic;
     try {
-      await writeAtomic(join(this.#dir, `${record.sandbox_id}.json`), JSON.stringify(record));
+      await save(join(this.#dir, `${record.sandbox_id}.json`), JSON.stringify(record));
     } catch (error) {
       throw toStorageError(error, "writing the record of a sandbox");
     }
