@@ -5,7 +5,7 @@ import { relayCommand } from "../client/relay-command.ts";
 import { checkDuration, collectEnv } from "../options/parse-options.ts";
 import { OWN_FAILURE } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
-import { Interrupt, Interrupted } from "../terminal/interrupt.ts";
+import { exitOfInterruption, Interrupt } from "../terminal/interrupt.ts";
 
 interface ExecOptions extends CommonOptions {
   readonly env?: Readonly<Record<string, string>>;
@@ -29,7 +29,9 @@ export function addExecCommand(program: Command, done: Done): void {
     .action(action(done, exec, OWN_FAILURE));
 }
 
-async function exec(id: string, argv: readonly string[], options: ExecOptions): Promise<number> {
+async function exec(id: string, operands: readonly string[], options: ExecOptions): Promise<number> {
+  // The parser takes the marker away only where it comes before the first operand.
+  const argv = operands[0] === "--" ? operands.slice(1) : operands;
   using interrupt = new Interrupt();
   try {
     const sandbox = await Sandbox.connect(id, { client: connect(options), signal: interrupt.signal });
@@ -42,7 +44,6 @@ async function exec(id: string, argv: readonly string[], options: ExecOptions): 
       json: options.json === true,
     });
   } catch (error) {
-    if (error instanceof Interrupted) return error.exit;
-    throw error;
+    return exitOfInterruption(error);
   }
 }

@@ -23,7 +23,7 @@ export function addImageCommands(program: Command, done: Done): void {
           one.digest?.slice(0, 19) ?? "-",
           one.source,
           one.source === "builtin" ? "-" : `${(one.size_bytes / 1_048_576).toFixed(1)} MiB`,
-          distance(one.created_at),
+          one.source === "builtin" ? "-" : distance(one.created_at),
           String(one.sandboxes),
         ]),
       );

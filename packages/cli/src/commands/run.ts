@@ -7,7 +7,7 @@ import { checkDuration } from "../options/parse-options.ts";
 import { createRequest, withSandboxOptions, type SandboxOptions } from "../options/sandbox-options.ts";
 import { OWN_FAILURE } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
-import { Interrupt, Interrupted } from "../terminal/interrupt.ts";
+import { exitOfInterruption, Interrupt, Interrupted } from "../terminal/interrupt.ts";
 
 interface RunOptions extends SandboxOptions, CommonOptions {
   readonly timeout?: string;
@@ -48,8 +48,7 @@ async function run(argv: readonly string[], options: RunOptions): Promise<number
       else await sandbox.destroy();
     }
   } catch (error) {
-    if (error instanceof Interrupted) return error.exit;
-    throw error;
+    return exitOfInterruption(error);
   }
 }
 

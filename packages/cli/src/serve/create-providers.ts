@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Clock, Config, Random } from "@caisson/contract";
-import { bubblewrapProvider, ociProvider, type Provider, type ProviderContext } from "@caisson/providers";
+import { bubblewrapProvider, MockMachine, MockProvider, ociProvider, type Provider, type ProviderContext } from "@caisson/providers";
 import { requireAgent } from "./agent-path.ts";
 
 /** What providers share. */
@@ -23,5 +23,6 @@ export function createProviders(config: Config["providers"], parts: ProviderPart
   const providers: Provider[] = [];
   if (config.oci.enabled) providers.push(ociProvider(context("oci", requireAgent())));
   if (config.bubblewrap.enabled) providers.push(bubblewrapProvider(context("bubblewrap", requireAgent())));
+  if (config.mock.enabled) providers.push(new MockProvider(new MockMachine(parts.clock), parts));
   return providers.sort((a, b) => Number(b.name === config.default) - Number(a.name === config.default));
 }
