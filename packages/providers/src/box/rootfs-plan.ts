@@ -11,16 +11,26 @@ import { STAGED } from "./technology.ts";
  */
 export type Ownership = "id-mapped" | "own";
 
+/**
+ * How a box sees the machine's `/usr`. `layered`: owned by its root and writable, in a layer of its own. `read-only`: as it
+ * is, owned by nobody; for a plain user, and where the file system under `/usr` cannot show its owners shifted.
+ */
+export type UsrView = "layered" | "read-only";
+
 /** The mounts that make a box's root file system on the stage. */
-export function planRootFs(rootfs: RootFs, ownership: Ownership): readonly MountStep[] {
+export function planRootFs(rootfs: RootFs, ownership: Ownership, usr: UsrView): readonly MountStep[] {
   const idMap = ownership === "id-mapped";
   if (!idMap && rootfs.kind === "folder" && rootfs.owner === "root")
     throw new CaissonError("unsupported", "This image was unpacked by the machine's root; a plain user cannot map its owners.");
   const lower = rootfs.kind === "host" ? rootfs.skeleton : rootfs.path;
   const steps: MountStep[] = [layered(STAGED.root, lower, "root", idMap)];
   if (rootfs.kind === "host") {
-    const usr = `${STAGED.root}/usr`;
-    steps.push(idMap ? layered(usr, "/usr", "usr", idMap) : { kind: "bind", source: "/usr", target: usr, readOnly: true, idMap: false });
+    const target = `${STAGED.root}/usr`;
+    steps.push(
+      idMap && usr === "layered"
+        ? layered(target, "/usr", "usr", idMap)
+        : { kind: "bind", source: "/usr", target, readOnly: true, idMap: false },
+    );
   }
   for (const name of ["proc", "dev", "run", "tmp"]) steps.push({ kind: "directory", target: `${STAGED.root}/${name}` });
   return steps;

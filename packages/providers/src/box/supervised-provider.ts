@@ -60,7 +60,7 @@ export class SupervisedProvider implements Provider {
 
   probe(signal?: AbortSignal): Promise<ProviderReport> {
     this.#ground = undefined;
-    this.#report = this.#technology.probe(this.#groundNow(), (runtime, abort) => this.#tryBoot(runtime, abort), signal);
+    this.#report = this.#technology.probe(this.#groundNow(), (runtime, abort) => this.#tryBoots(runtime, abort), signal);
     this.#report.catch(() => (this.#report = undefined));
     return this.#report;
   }
@@ -162,7 +162,7 @@ export class SupervisedProvider implements Provider {
     if (before !== undefined) for (const name of [RUNTIME_STATE, BOUND_SOCKET_FOLDER, SOCKET_NAME]) await removeFolder(join(dir, name));
     let record: BoxRecord | undefined;
     try {
-      const rootfs = planRootFs(spec.rootfs, ground.privileged ? "id-mapped" : "own");
+      const rootfs = planRootFs(spec.rootfs, ground.privileged ? "id-mapped" : "own", ground.usr);
       makeLayerFolders(dir, rootfs);
       const stage = findStage([dir, this.#context.agentPath, spec.rootfs.kind === "host" ? spec.rootfs.skeleton : spec.rootfs.path]);
       const uids = [idRange(firstId, process.geteuid?.() ?? 0)];
@@ -247,6 +247,26 @@ export class SupervisedProvider implements Provider {
     return startSupervisor(this.#context.agentPath, request, ended, this.#context.clock, signal);
   }
 
+  /** Tries the better view of `/usr` first; the lesser one is taken for good when only that works. */
+  async #tryBoots(runtime: RuntimeReport | undefined, signal?: AbortSignal): Promise<void> {
+    const ground = this.#groundNow();
+    try {
+      await this.#tryBoot(runtime, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (ground.usr === "read-only") throw error;
+      this.#ground = { ...ground, usr: "read-only" };
+      try {
+        await this.#tryBoot(runtime, signal);
+        this.#context.log("info", "the file system under /usr cannot show shifted owners: boxes see it read-only", { provider: this.name });
+      } catch {
+        // The view was not the reason: the first failure tells more.
+        this.#ground = ground;
+        throw error;
+      }
+    }
+  }
+
   /** Boots a box of its own kind, hears its agent's hello, and removes it. */
   async #tryBoot(runtime: RuntimeReport | undefined, signal?: AbortSignal): Promise<void> {
     const { random, clock } = this.#context;
@@ -275,7 +295,7 @@ export class SupervisedProvider implements Provider {
     const tag = createHash("sha256").update(this.#dir).digest("hex").slice(0, 8);
     const cgroups = new CgroupTree(`caisson-${tag}-`);
     const privileged = process.geteuid?.() === 0 && this.#ids.available;
-    this.#ground = { context: this.#context, privileged, cgroups, powers: cgroups.powers() };
+    this.#ground = { context: this.#context, privileged, cgroups, powers: cgroups.powers(), usr: privileged ? "layered" : "read-only" };
     return this.#ground;
   }
 

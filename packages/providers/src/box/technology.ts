@@ -1,6 +1,7 @@
 import type { ProviderReport, RuntimeReport, Tier } from "@caisson/contract";
 import type { BoxSpec, ProviderContext } from "../contract/provider.ts";
 import type { CgroupPowers, CgroupTree } from "../cgroups/cgroup-tree.ts";
+import type { UsrView } from "./rootfs-plan.ts";
 import type { IdRange, MountStep, SupervisorRequest } from "../supervisor/supervisor-arguments.ts";
 
 /** Names of what is mounted on the stage. */
@@ -18,6 +19,8 @@ export interface Ground {
   readonly privileged: boolean;
   readonly cgroups: CgroupTree;
   readonly powers: CgroupPowers;
+  /** How boxes on the host image see `/usr`; a trial boot finds out. */
+  readonly usr: UsrView;
 }
 
 /** One box to plan for. */
