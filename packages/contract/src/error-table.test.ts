@@ -17,11 +17,11 @@ describe("the error table", () => {
   });
 
   it("is retryable for every answer that says: later", () => {
-    for (const code of CODES) {
+    const wrong = CODES.filter((code) => {
       const { status, retryable } = ERROR_TABLE[code];
-      expect(retryable || ![429, 503].includes(status), code).toBe(true);
-      expect(!retryable || ![400, 401, 403, 404, 410, 422].includes(status), code).toBe(true);
-    }
+      return retryable ? [400, 401, 403, 404, 410, 422].includes(status) : [429, 503].includes(status);
+    });
+    expect(wrong).toEqual([]);
   });
 
   it.each(CODES)("%s survives the wire", (code) => {
