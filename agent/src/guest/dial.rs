@@ -97,6 +97,13 @@ impl Job for ConnectJob {
 
 impl Server {
     fn new_dial(&mut self, source: Source, others: Vec<SocketAddr>) -> DialCall {
+        // Channels that are gone took their descriptors with them.
+        let links = &self.links;
+        self.dials.retain(|_, (link, number)| {
+            links
+                .get(link)
+                .map_or(false, |link| link.channels.contains_key(number))
+        });
         let number = self.next_dial;
         self.next_dial += 1;
         let input_ended = self

@@ -123,9 +123,10 @@ impl Server {
             .iter()
             .filter(|process| process.parent == agent && !self.keepers.contains_key(&process.pid))
             .filter(|process| {
-                !self.sessions.values().any(|other| {
-                    other.id != id && other.running() && other.pid == process.pid
-                })
+                !self
+                    .sessions
+                    .values()
+                    .any(|other| other.id != id && other.running() && other.pid == process.pid)
             })
             .map(|process| process.pid)
             .collect();

@@ -327,34 +327,35 @@ impl Server {
         session.finished = true;
         session.compact();
         let sources: Vec<Source> = session.readers.iter().map(|reader| reader.source).collect();
+        let tokens = [Token::Output(id, 0).encode(), Token::Output(id, 1).encode()];
+        session.watch_outputs(&self.epoll, tokens);
+        let kept = session.streams.iter().map(|stream| stream.log.kept()).sum();
         for source in sources {
             self.wake(source);
         }
         self.ended.push_back(id);
-        self.limit_ended();
+        self.limit_ended(kept);
     }
 
     /// Keeps what is remembered of ended sessions within its limits, oldest first.
-    pub fn limit_ended(&mut self) {
-        let mut excess = self.ended.len().saturating_sub(REMEMBERED);
-        if excess > 0 {
-            let mut kept = VecDeque::new();
-            for id in std::mem::take(&mut self.ended) {
-                let session = self.sessions.get(&id);
-                let gone = session.map_or(true, |session| {
+    fn limit_ended(&mut self, grown: u64) {
+        if self.ended.len() > REMEMBERED {
+            // Usually the oldest; one that is still read or has daemons stays.
+            let oldest = self.ended.iter().position(|id| {
+                self.sessions.get(id).map_or(true, |session| {
                     session.readers.is_empty() && session.keeper.is_none()
-                });
-                if excess > 0 && gone {
-                    excess -= 1;
-                    if let Some(mut session) = self.sessions.remove(&id) {
-                        session.release(&self.epoll);
-                    }
-                } else {
-                    kept.push_back(id);
-                }
+                })
+            });
+            let id = oldest.and_then(|at| self.ended.remove(at));
+            if let Some(mut session) = id.and_then(|id| self.sessions.remove(&id)) {
+                session.release(&self.epoll);
             }
-            self.ended = kept;
         }
+        self.ended_growth += grown;
+        if self.ended_growth < ENDED_MEMORY / 2 {
+            return;
+        }
+        self.ended_growth = 0;
         let mut kept = 0;
         for id in self.ended.iter().rev() {
             if let Some(session) = self.sessions.get_mut(id) {

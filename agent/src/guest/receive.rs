@@ -37,7 +37,7 @@ impl Server {
             };
             let buffer = link.reader.spare(READ);
             let asked = buffer.capacity() - buffer.len();
-            let got = match fd::read_spare(&link.fd, buffer) {
+            let got = match fd::read_spare(&link.fd, buffer, asked) {
                 Ok(0) => return self.drop_link(id),
                 Ok(got) => got,
                 Err(error) if fd::would_block(&error) || fd::interrupted(&error) => return,

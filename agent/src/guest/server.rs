@@ -78,6 +78,8 @@ pub struct Server {
     pub sessions: BTreeMap<u64, Box<Session>>,
     /// Ended sessions, oldest first.
     pub ended: VecDeque<u64>,
+    /// Output kept of sessions that ended since the limits were last checked.
+    pub ended_growth: u64,
     pub next_session: u64,
     pub timers: Timers,
     pub pool: Pool,
@@ -95,6 +97,8 @@ pub struct Server {
     /// Links that may have something to write.
     pub dirty: BTreeSet<u64>,
     listener: OwnedFd,
+    /// Given up for a moment to turn connections away when no descriptor is left.
+    reserve: Option<OwnedFd>,
     signals: OwnedFd,
     next_link: u64,
     /// Buffers have grown since they were last given back.
@@ -117,6 +121,7 @@ impl Server {
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             ended: VecDeque::new(),
+            ended_growth: 0,
             next_session: 1,
             timers: Timers::default(),
             pool,
@@ -130,6 +135,7 @@ impl Server {
             scratch: Vec::new(),
             dirty: BTreeSet::new(),
             listener,
+            reserve: super::startup::null_device().ok(),
             signals,
             next_link: 1,
             used: false,
@@ -204,7 +210,16 @@ impl Server {
         for _ in 0..16 {
             let connection = match net::accept(&self.listener) {
                 Ok(connection) => connection,
-                Err(_) => return, // nobody left, or gone again; epoll reports the next
+                Err(error) => {
+                    let full = [abi::EMFILE, abi::ENFILE].map(Some);
+                    if full.contains(&error.raw_os_error()) {
+                        // Left in the queue it would be reported for ever.
+                        self.reserve = None;
+                        drop(net::accept(&self.listener));
+                        self.reserve = super::startup::null_device().ok();
+                    }
+                    return; // nobody left, or gone again; epoll reports the next
+                }
             };
             // gVisor names ourselves as every peer; on Linux no one else can show our pid.
             let ours = std::process::id() as i32;

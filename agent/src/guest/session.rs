@@ -179,7 +179,7 @@ impl Session {
             let mut chunk = Vec::new();
             let result = if direct {
                 chunk.reserve_exact(CHUNK);
-                fd::read_spare(fd, &mut chunk)
+                fd::read_spare(fd, &mut chunk, most)
             } else {
                 scratch.resize(CHUNK, 0);
                 fd::read(fd, &mut scratch[..most])
@@ -271,6 +271,7 @@ impl Session {
     /// Gives back what an ended session has no use for.
     pub fn compact(&mut self) {
         self.spec.env = Vec::new();
+        self.kill_on_disconnect = None;
         self.spec.argv.shrink_to_fit();
         self.input.queue = VecDeque::new();
         for stream in &mut self.streams {

@@ -78,7 +78,7 @@ impl Server {
         match next_output(session, source, credit) {
             Next::Nothing => {}
             Next::End => {
-                self.detach(source, 0);
+                self.detach_from(id, source, 0);
                 if let Some(link) = self.links.get_mut(&source.0) {
                     link.end(source.1);
                 }
@@ -100,7 +100,7 @@ impl Server {
                 }
                 if last {
                     link.settle(source.1);
-                    self.detach(source, 0);
+                    self.detach_from(id, source, 0);
                 } else {
                     link.wake(source.1);
                     let tokens = [Token::Output(id, 0).encode(), Token::Output(id, 1).encode()];
@@ -110,30 +110,47 @@ impl Server {
         }
     }
 
-    /// A reader leaves: what it certainly took stays behind as the mark.
+    /// A channel goes away: whatever it had to do with sessions ends.
     pub fn detach(&mut self, source: Source, unconfirmed: u64) {
-        for session in self.sessions.values_mut() {
-            if let Some(starter) = &session.starter {
-                if starter.source == source {
-                    session.starter = None;
+        let involved = |session: &Session| {
+            let mut sources = session.readers.iter().map(|reader| reader.source);
+            let starter = session.starter.as_ref().map(|starter| starter.source);
+            starter == Some(source) || sources.any(|reader| reader == source)
+        };
+        let ids: Vec<u64> = self
+            .sessions
+            .values()
+            .filter(|session| involved(session))
+            .map(|session| session.id)
+            .collect();
+        for id in ids {
+            self.detach_from(id, source, unconfirmed);
+        }
+    }
+
+    /// A reader leaves: what it certainly took stays behind as the mark.
+    fn detach_from(&mut self, id: u64, source: Source, unconfirmed: u64) {
+        let session = match self.sessions.get_mut(&id) {
+            Some(session) => session,
+            None => return,
+        };
+        if session.starter.as_ref().map(|starter| starter.source) == Some(source) {
+            session.starter = None;
+        }
+        let found = session
+            .readers
+            .iter()
+            .position(|reader| reader.source == source);
+        if let Some(at) = found {
+            let reader = session.readers.swap_remove(at);
+            session.readers.shrink_to_fit();
+            if session.readers.is_empty() && reader.until.is_none() {
+                for which in 0..2 {
+                    session.mark[which] = reader.at[which].saturating_sub(unconfirmed);
                 }
             }
-            let found = session
-                .readers
-                .iter()
-                .position(|reader| reader.source == source);
-            if let Some(at) = found {
-                let reader = session.readers.swap_remove(at);
-                session.readers.shrink_to_fit();
-                if session.readers.is_empty() && reader.until.is_none() {
-                    for which in 0..2 {
-                        session.mark[which] = reader.at[which].saturating_sub(unconfirmed);
-                    }
-                }
-                let id = session.id;
-                let tokens = [Token::Output(id, 0).encode(), Token::Output(id, 1).encode()];
-                session.watch_outputs(&self.epoll, tokens);
-            }
+            let tokens = [Token::Output(id, 0).encode(), Token::Output(id, 1).encode()];
+            session.watch_outputs(&self.epoll, tokens);
         }
     }
 
@@ -317,6 +334,10 @@ fn next_output(session: &mut Session, source: Source, credit: u64) -> Next {
                 last: false,
             };
         }
+    }
+    let behind = (0..2).any(|which| reader.at[which] < session.streams[which].log.end());
+    if behind {
+        return Next::End; // it does not follow, and there was more since
     }
     let stops = reader.until.is_some();
     match session.exit_event() {

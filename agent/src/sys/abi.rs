@@ -115,6 +115,7 @@ pub const TIOCSCTTY: u64 = 0x540E;
 pub const TIOCSWINSZ: u64 = 0x5414;
 pub const FIONREAD: u64 = 0x541B;
 pub const TIOCSPTLCK: u64 = 0x4004_5431;
+pub const TIOCGPTN: u64 = 0x8004_5430;
 pub const TIOCGPTPEER: u64 = 0x5441;
 pub const SIOCGIFFLAGS: u64 = 0x8913;
 pub const SIOCSIFFLAGS: u64 = 0x8914;

@@ -33,17 +33,13 @@ pub fn read(fd: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<usize> {
     count(unsafe { abi::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
 }
 
-/// Reads behind the bytes `buffer` already holds, into its spare capacity.
-pub fn read_spare(fd: &impl AsRawFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
+/// Reads at most `most` bytes behind those `buffer` already holds, into its spare capacity.
+pub fn read_spare(fd: &impl AsRawFd, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
+    let most = most.min(spare.len());
     // SAFETY: the spare capacity is writable, and the kernel initialises what it counts.
-    let got = count(unsafe {
-        abi::read(
-            fd.as_raw_fd(),
-            spare.as_mut_ptr().cast::<c_void>(),
-            spare.len(),
-        )
-    })?;
+    let got =
+        count(unsafe { abi::read(fd.as_raw_fd(), spare.as_mut_ptr().cast::<c_void>(), most) })?;
     // SAFETY: `got` bytes behind the length were just initialised.
     unsafe { buffer.set_len(buffer.len() + got) };
     Ok(got)

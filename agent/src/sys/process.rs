@@ -160,10 +160,17 @@ pub fn set_thread_file_identity(uid: u32, gid: u32, groups: Option<&[u32]>) -> i
         abi::syscall(abi::SYS_SETFSGID, gid as u64);
         abi::syscall(abi::SYS_SETFSUID, uid as u64);
         // The calls above report the previous id; asking with -1 tells the current one.
-        let now_gid = abi::syscall(abi::SYS_SETFSGID, u32::MAX as u64) as u32;
-        let now_uid = abi::syscall(abi::SYS_SETFSUID, u32::MAX as u64) as u32;
-        if now_gid != gid || now_uid != uid {
-            return Err(io::Error::from_raw_os_error(abi::EPERM));
+        let now_gid = abi::syscall(abi::SYS_SETFSGID, u32::MAX as u64);
+        let now_uid = abi::syscall(abi::SYS_SETFSUID, u32::MAX as u64);
+        if now_gid != i64::from(gid) || now_uid != i64::from(uid) {
+            // Kernels without these calls (gVisor): the effective ids, which
+            // decide the same. Real and saved ids stay and lead back.
+            let keep = u32::MAX as u64;
+            if abi::syscall(abi::SYS_SETRESUID, keep, 0u64, keep) < 0 && uid != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            check(abi::syscall(abi::SYS_SETRESGID, keep, gid as u64, keep) as c_int)?;
+            check(abi::syscall(abi::SYS_SETRESUID, keep, uid as u64, keep) as c_int)?;
         }
     }
     Ok(())

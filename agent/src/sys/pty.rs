@@ -29,7 +29,10 @@ pub fn open(cols: u16, rows: u16, uid: u32) -> io::Result<(OwnedFd, OwnedFd)> {
             abi::TIOCSPTLCK,
             &unlocked as *const c_int,
         ))?;
-        let slave = owned(abi::ioctl(master.as_raw_fd(), abi::TIOCGPTPEER, flags))?;
+        let slave = match owned(abi::ioctl(master.as_raw_fd(), abi::TIOCGPTPEER, flags)) {
+            Ok(slave) => slave,
+            Err(_) => open_by_number(&master, flags)?,
+        };
         // The user must be able to open his own terminal again; failing to give it is not fatal.
         abi::fchownat(
             slave.as_raw_fd(),
@@ -40,6 +43,21 @@ pub fn open(cols: u16, rows: u16, uid: u32) -> io::Result<(OwnedFd, OwnedFd)> {
         );
         resize(&master, cols, rows)?;
         Ok((master, slave))
+    }
+}
+
+/// For kernels that cannot give out the slave directly (gVisor).
+fn open_by_number(master: &OwnedFd, flags: c_int) -> io::Result<OwnedFd> {
+    let mut number: c_int = 0;
+    // SAFETY: TIOCGPTN stores one int; the path is NUL-terminated.
+    unsafe {
+        check(abi::ioctl(
+            master.as_raw_fd(),
+            abi::TIOCGPTN,
+            &mut number as *mut c_int,
+        ))?;
+        let path = format!("/dev/pts/{}\0", number);
+        owned(abi::open(path.as_ptr().cast(), flags))
     }
 }
 

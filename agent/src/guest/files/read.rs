@@ -64,15 +64,15 @@ impl Job for ReadJob {
         let want = (io.budget as u64).min(self.left) as usize;
         let mut bytes = Vec::with_capacity(want);
         let mut ended = want == 0;
-        while bytes.len() < bytes.capacity().min(want) && !ended {
-            match fd::read_spare(&file, &mut bytes) {
+        while bytes.len() < want && !ended {
+            let most = want - bytes.len();
+            match fd::read_spare(&file, &mut bytes, most) {
                 Ok(0) => ended = true,
                 Ok(_) => {}
                 Err(error) if fd::interrupted(&error) => {}
                 Err(error) => return Err(Fault::from_io(&error, &self.path)),
             }
         }
-        bytes.truncate(want);
         self.left -= bytes.len() as u64;
         ended |= self.left == 0;
         if !bytes.is_empty() {
