@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ProviderReport, Sandbox } from "@caisson/contract";
@@ -95,6 +95,7 @@ function runtimeCommand(runtime: string, args: readonly string[]): readonly stri
 
 async function main(): Promise<void> {
   const scratch = mkdtempSync(join(tmpdir(), "caisson-bench-"));
+  chmodSync(scratch, 0o711); // runc enters its user namespace before it reaches the root file system
   await using server = await TestServer.start({ CAISSON_LOGGING__LEVEL: "warn" });
   try {
     const { items } = await server.json<{ items: ProviderReport[] }>("GET", "/providers");

@@ -1,12 +1,12 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 
-/** What a data folder's sandboxes have on the machine: each line names one thing. */
-export async function tracesOf(dataDir: string): Promise<string[]> {
-  return [...(await processes(dataDir)), ...(await mounts(dataDir)), ...(await cgroups()), ...(await folders(dataDir))].toSorted();
+/** What a data folder and the sandboxes with these ids have on the machine: each line names one thing. */
+export async function tracesOf(dataDir: string, ids: readonly string[]): Promise<string[]> {
+  return [...(await processes(dataDir, ids)), ...(await mounts(dataDir)), ...(await cgroups(ids)), ...(await folders(dataDir))].toSorted();
 }
 
-/** Processes that belong to a data folder: by command line, or because their root is an overlay whose layers lie in it. */
-async function processes(dataDir: string): Promise<string[]> {
+/** Processes on the host side name the data folder; those inside a sandbox are in a control group named after it. */
+async function processes(dataDir: string, ids: readonly string[]): Promise<string[]> {
   const own = String(process.pid);
   const found: string[] = [];
   for (const pid of await readdir("/proc")) {
@@ -15,7 +15,8 @@ async function processes(dataDir: string): Promise<string[]> {
     const commandLine = (await read("cmdline")).replaceAll("\0", " ").trim();
     const state = /^State:\s+(\w)/m.exec(await read("status"))?.[1];
     if (state === undefined) continue;
-    if (commandLine.includes(dataDir) || (await read("mountinfo")).includes(dataDir)) {
+    const groups = await read("cgroup");
+    if (commandLine.includes(dataDir) || ids.some((id) => groups.includes(id))) {
       const program = await readlink(`/proc/${pid}/exe`).catch(() => "?");
       found.push(`process ${pid} ${state} ${program} ${commandLine.slice(0, 120)}`);
     }
@@ -31,15 +32,15 @@ async function mounts(dataDir: string): Promise<string[]> {
     .map((line) => `mount ${line}`);
 }
 
-/** Control groups whose name carries a sandbox id. */
-async function cgroups(): Promise<string[]> {
+/** Control groups named after one of the sandboxes. */
+async function cgroups(ids: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   const walk = async (folder: string, depth: number): Promise<void> => {
     const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
     for (const entry of entries) {
       if (!entry.isDirectory()) continue;
       const path = `${folder}/${entry.name}`;
-      if (/sb[0-9a-z]{21}/.test(entry.name)) found.push(`cgroup ${path}`);
+      if (ids.some((id) => entry.name.includes(id))) found.push(`cgroup ${path}`);
       if (depth < 4) await walk(path, depth + 1);
     }
   };
