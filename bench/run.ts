@@ -227,7 +227,12 @@ async function idleMemory(server: TestServer): Promise<void> {
   const serverBefore = pss(String(server.pid));
   const sandboxes = await Promise.all(Array.from({ length: count }, () => server.json<Sandbox>("POST", "/sandboxes", {})));
   await Promise.all(sandboxes.map((sandbox) => server.json("POST", `/sandboxes/${sandbox.id}/exec`, { command: "true" })));
-  const pids = (await tracesOf(server.dataDir))
+  const pids = (
+    await tracesOf(
+      server.dataDir,
+      sandboxes.map((sandbox) => sandbox.id),
+    )
+  )
     .flatMap((trace) => /^process (\d+) /.exec(trace)?.[1] ?? [])
     .filter((pid) => pid !== String(server.pid));
   const boxes = pids.reduce((sum, pid) => sum + pss(pid), 0);
