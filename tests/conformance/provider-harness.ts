@@ -28,7 +28,7 @@ export async function realHarness(make: (context: ProviderContext) => Provider, 
     dir,
     ...(runtime === undefined ? {} : { runtime }),
     restart: async () => make(context),
-    leftovers: async () => (await tracesOf(dir)).filter((trace) => !trace.startsWith("cgroup ") || trace.includes(groups)),
+    leftovers: () => tracesOf(dir, [groups]),
     dispose: () => rm(base, { recursive: true, force: true }),
   };
 }

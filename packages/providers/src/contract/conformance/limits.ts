@@ -33,6 +33,7 @@ export function limitCases(get: () => Subject): void {
     it("memory: a hog is killed, the box and its agent live on", async (context) => {
       const subject = get();
       subject.needs(context, "limit_memory");
+      await subject.needsHostKernel(context);
       const booted = await subject.boot({ resources: { memoryMb: 96 } });
       const hog = await subject.run(booted.guest, {
         argv: ["sh", "-c", "head -c 400000000 /dev/zero | tail -c 399999999 | wc -c"],
@@ -46,10 +47,33 @@ export function limitCases(get: () => Subject): void {
       await subject.destroy(booted);
     });
 
+    it("memory: what a hog can take is held, even if that ends its box", async (context) => {
+      const subject = get();
+      subject.needs(context, "limit_memory");
+      const [hungry, neighbour] = await Promise.all([subject.boot({ resources: { memoryMb: 96 } }), subject.boot()]);
+      const hog = { argv: ["sh", "-c", "head -c 400000000 /dev/zero | tail -c 399999999 | wc -c"], timeoutMs: 20_000 };
+      const out = await subject.run(hungry.guest, hog).then(
+        (outcome) => outcome.out.toString().trim(),
+        () => "the box ended",
+      );
+      expect(out).not.toBe("399999999");
+      expect(await subject.text(neighbour.guest, "echo alive")).toBe("alive\n");
+      expect(["running", "stopped"]).toContain((await subject.provider.recover(hungry.box.handle))?.status);
+      await subject.destroy(hungry);
+      await subject.destroy(neighbour);
+    });
+
     it("pids: a fork bomb is contained and a neighbour answers meanwhile", async (context) => {
       const subject = get();
       subject.needs(context, "limit_pids");
       const [bombed, neighbour] = await Promise.all([subject.boot({ resources: { pids: 48 } }), subject.boot()]);
+      // A limit that does not hold is found by a number of processes that harms nobody, before the bomb is lit.
+      await bombed.guest.spawn({ command: "i=0; while [ $i -lt 200 ]; do sleep 2 & i=$((i+1)); done; wait" });
+      await expect.poll(async () => (await subject.provider.usage(bombed.box.handle)).pids ?? 0).toBeGreaterThan(20);
+      expect((await subject.provider.usage(bombed.box.handle)).pids).toBeLessThanOrEqual(48);
+      await expect
+        .poll(async () => subject.text(bombed.guest, "ls /proc | grep -c '^[0-9]'").catch(() => "full"), { timeout: 20_000, interval: 100 })
+        .toMatch(/^\d+\n$/);
       await bombed.guest.spawn({ command: "b() { b | b & }; b; sleep 600", timeoutMs: 3000 });
       for (let i = 0; i < 5; i++) expect(await subject.text(neighbour.guest, `echo ${i}`)).toBe(`${i}\n`);
       const usage = await subject.provider.usage(bombed.box.handle);

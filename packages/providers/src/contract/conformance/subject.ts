@@ -1,3 +1,4 @@
+import { release } from "node:os";
 import { isCaissonError, newId, systemRandom, type Capability, type Capabilities, type ProviderReport } from "@caisson/contract";
 import { GuestClient, type AttachedProcess, type Exit, type ProcessOutput, type ProcessSpec } from "@caisson/guest";
 import { Link } from "@caisson/link";
@@ -49,6 +50,13 @@ export class Subject {
   /** Skips the case for a provider that has no wall and no real processes, and says so by its tier. */
   needsWall(context: TestContext): void {
     context.skip(this.report.tier === "none", "tier none: it isolates nothing and runs no real processes");
+  }
+
+  /** Skips the case where the box has a kernel of its own: what is refused there protects nothing. */
+  async needsHostKernel(context: TestContext): Promise<void> {
+    this.needsWall(context);
+    const inside = (await this.text((await this.shared()).guest, "uname -r")).trim();
+    context.skip(inside !== release(), `the box has a kernel of its own (${inside})`);
   }
 
   spec(changes: BoxChanges = {}): BoxSpec {
