@@ -28,6 +28,11 @@ export class BoxSurvey {
     const limit = pLimit(AT_ONCE);
     await Promise.all(records.boxes().map((record) => limit(() => this.#takeOver(record, listed.get(record.provider), signal))));
     await this.#settleUnknown(listed);
+    // No sandboxes: trials of the providers' that a crash cut short. Only now, for no new trial has begun yet.
+    for (const box of [...listed.values()].flat()) {
+      if (SANDBOX_ID_PATTERN.test(box.sandboxId)) continue;
+      await this.#lifecycle.removeLeftover(box).catch((error: unknown) => this.#unsettled(box, error));
+    }
   }
 
   /** Every box known or found, compared with the providers' own lists. Boxes being started are not here yet. */
@@ -117,7 +122,7 @@ export class BoxSurvey {
   async #settleUnknown(listed: ReadonlyMap<string, readonly Box[]>): Promise<void> {
     const { records, queue, log } = this.#parts;
     for (const box of [...listed.values()].flat()) {
-      if (queue.busy(box.sandboxId)) continue;
+      if (queue.busy(box.sandboxId) || !SANDBOX_ID_PATTERN.test(box.sandboxId)) continue;
       const before = records.get(box.sandboxId);
       if (before?.kind === "box" && before.epoch === box.epoch) continue;
       await queue
@@ -126,16 +131,17 @@ export class BoxSurvey {
           if (records.get(box.sandboxId) !== before) return;
           const provider = this.#parts.providers.get(box.handle.provider);
           if (provider === undefined) return;
-          // Not a sandbox: a trial of the provider's that a crash cut short.
-          if (!SANDBOX_ID_PATTERN.test(box.sandboxId)) return await this.#lifecycle.removeLeftover(box);
           if (before !== undefined && before.epoch >= box.epoch) return await this.#lifecycle.removeLeftover(box);
           log("warn", "adopted a box without a record", { sandbox: box.sandboxId, epoch: box.epoch });
           await this.#adopt(foundRecord(box), box, provider);
         })
-        .catch((error: unknown) =>
-          log("error", "a box that was found could not be settled", { sandbox: box.sandboxId, error: toCaissonError(error).message }),
-        );
+        .catch((error: unknown) => this.#unsettled(box, error));
     }
+  }
+
+  #unsettled(box: Box, error: unknown): void {
+    const { message } = toCaissonError(error);
+    this.#parts.log("error", "a box that was found could not be settled", { sandbox: box.sandboxId, error: message });
   }
 
   async #adopt(record: BoxRecord, box: Box, provider: Provider): Promise<void> {

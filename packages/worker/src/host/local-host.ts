@@ -99,7 +99,7 @@ export class LocalHost implements SandboxHost {
     this.#reports = new ProviderReports(options.providers, clock, log);
   }
 
-  /** Takes over what an earlier run left, and begins to watch. The providers are probed beside it. Idempotent. */
+  /** Takes over what an earlier run left, and begins to watch. The providers are then probed in the background. Idempotent. */
   open(signal?: AbortSignal): Promise<void> {
     this.#opened ??= this.#recover(signal);
     return this.#opened;
@@ -120,12 +120,14 @@ export class LocalHost implements SandboxHost {
   }
 
   async describe(): Promise<WorkerDescription> {
+    await this.#ready();
     const previewDomain = this.#options.previewDomain ?? null;
     return { workerId: this.workerId, version: VERSION, previewDomain, providers: await this.#reports.get() };
   }
 
   /** Probes all providers anew. */
-  refresh(): Promise<readonly ProviderReport[]> {
+  async refresh(): Promise<readonly ProviderReport[]> {
+    await this.#ready();
     return this.#reports.refresh();
   }
 
@@ -201,9 +203,10 @@ export class LocalHost implements SandboxHost {
   }
 
   async #recover(signal: AbortSignal | undefined): Promise<void> {
-    void this.#reports.refresh();
     await Promise.all([this.#parts.records.load(), this.images.open()]);
     await this.#survey.recover(signal);
+    // After the look at the machine, which would take a trial under way for one that a crash cut short.
+    void this.#reports.refresh();
     const { healthEveryMs = 10_000, sweepEveryMs = 600_000 } = this.#options;
     this.#every(healthEveryMs, "checking health", (ending) => this.#survey.checkHealth(ending));
     this.#every(sweepEveryMs, "removing what is unused", async () => {
