@@ -14,7 +14,11 @@ use std::time::Duration;
 /// `cgroup.procs` wait for several milliseconds; the child has one thread only.
 pub fn open_members(groups: &[OsString]) -> Result<Vec<File>, String> {
     let open = |group: &OsString| {
-        let list = |name| OpenOptions::new().write(true).open(Path::new(group).join(name));
+        let list = |name| {
+            OpenOptions::new()
+                .write(true)
+                .open(Path::new(group).join(name))
+        };
         let opened = list("tasks").or_else(|_| list("cgroup.procs"));
         opened.map_err(|error| format!("group {:?}: {}", group, error))
     };
@@ -23,15 +27,23 @@ pub fn open_members(groups: &[OsString]) -> Result<Vec<File>, String> {
 
 /// Joins the caller. Safe between fork and exec.
 pub fn join(members: &[File]) -> io::Result<()> {
-    members.iter().try_for_each(|file| os::write_once(file.as_raw_fd(), b"0"))
+    members
+        .iter()
+        .try_for_each(|file| os::write_once(file.as_raw_fd(), b"0"))
 }
 
 /// Kills what is in the groups where the kernel has a switch for that, and lets
 /// frozen processes die. A group without the switch is not a failure.
 pub fn kill(groups: &[OsString]) {
     for group in groups {
-        for (switch, value) in [("cgroup.kill", "1"), ("cgroup.freeze", "0"), ("freezer.state", "THAWED")] {
-            let opened = OpenOptions::new().write(true).open(Path::new(group).join(switch));
+        for (switch, value) in [
+            ("cgroup.kill", "1"),
+            ("cgroup.freeze", "0"),
+            ("freezer.state", "THAWED"),
+        ] {
+            let opened = OpenOptions::new()
+                .write(true)
+                .open(Path::new(group).join(switch));
             if let Ok(file) = opened {
                 os::write_once(file.as_raw_fd(), value.as_bytes()).ok();
             }
@@ -46,7 +58,9 @@ pub fn oom_kills(groups: &[OsString]) -> u64 {
         for list in ["memory.events", "memory.oom_control"] {
             let text = fs::read_to_string(Path::new(group).join(list)).unwrap_or_default();
             let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-            kills += count.and_then(|count| count.trim().parse().ok()).unwrap_or(0);
+            kills += count
+                .and_then(|count| count.trim().parse().ok())
+                .unwrap_or(0);
         }
     }
     kills

@@ -19,7 +19,12 @@ pub struct Console {
 
 impl Console {
     pub fn new(pipe: OwnedFd, file: File) -> Console {
-        Console { pipe: Some(pipe), file, written: 0, tail: Vec::new() }
+        Console {
+            pipe: Some(pipe),
+            file,
+            written: 0,
+            tail: Vec::new(),
+        }
     }
 
     /// The descriptor to wait for, while anybody can still write.

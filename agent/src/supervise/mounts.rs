@@ -100,7 +100,12 @@ impl Maker<'_> {
         mount::open_beneath(&self.stage, path, directory).context(what)
     }
 
-    fn tree(&self, path: &OsStr, attributes: TreeAttributes<'_>, deep: bool) -> io::Result<OwnedFd> {
+    fn tree(
+        &self,
+        path: &OsStr,
+        attributes: TreeAttributes<'_>,
+        deep: bool,
+    ) -> io::Result<OwnedFd> {
         let tree = mount::clone_tree(path, deep)?;
         mount::set_attributes(&tree, attributes, deep)?;
         Ok(tree)
@@ -123,7 +128,10 @@ impl Maker<'_> {
         let place = self.place.join(&name);
         fs::create_dir(&place)?;
         mount::attach(&tree, &mount::open_directory(place.as_os_str())?)?;
-        place.into_os_string().into_string().map_err(|_| io::ErrorKind::InvalidInput.into())
+        place
+            .into_os_string()
+            .into_string()
+            .map_err(|_| io::ErrorKind::InvalidInput.into())
     }
 
     fn overlay(&mut self, overlay: &Overlay) -> Outcome<()> {
@@ -138,7 +146,9 @@ impl Maker<'_> {
             .context(|| format!("layer {:?}", folder))?;
         let name = |path: &OsString| -> Outcome<String> {
             let name = Path::new(path).file_name().and_then(OsStr::to_str);
-            Ok(name.ok_or(format!("not a plain name: {:?}", path))?.to_owned())
+            Ok(name
+                .ok_or(format!("not a plain name: {:?}", path))?
+                .to_owned())
         };
         let data = format!(
             "lowerdir={},upperdir={}/{},workdir={}/{}{}",
@@ -147,7 +157,11 @@ impl Maker<'_> {
             name(&overlay.upper)?,
             upper,
             name(&overlay.work)?,
-            if self.user_attributes { ",userxattr" } else { "" },
+            if self.user_attributes {
+                ",userxattr"
+            } else {
+                ""
+            },
         );
         let target = self.target(&overlay.target, true)?;
         // The overlay works with the ids of who mounts it, and an id-mapped

@@ -69,6 +69,8 @@ pub struct Options {
     pub steps: Vec<Step>,
     pub cgroups: Vec<OsString>,
     pub owned_cgroups: Vec<OsString>,
+    /// Most processes of the runtime's user below the supervisor's namespace.
+    pub processes: Option<u32>,
     pub start_limit: Duration,
     pub stop_limit: Duration,
     pub runtime: Vec<OsString>,
@@ -92,6 +94,7 @@ impl Options {
             steps: Vec::new(),
             cgroups: Vec::new(),
             owned_cgroups: Vec::new(),
+            processes: None,
             start_limit: Duration::from_secs(10),
             stop_limit: Duration::from_secs(5),
             runtime: Vec::new(),
@@ -141,6 +144,7 @@ impl Options {
             "--directory" => self.steps.push(Step::Directory(value()?)),
             "--cgroup" => self.cgroups.push(value()?),
             "--own-cgroup" => self.owned_cgroups.push(value()?),
+            "--processes" => self.processes = Some(number(name, &value()?)?),
             "--start-limit-ms" => self.start_limit = milliseconds(name, &value()?)?,
             "--stop-limit-ms" => self.stop_limit = milliseconds(name, &value()?)?,
             "--lower" | "--upper" | "--work" => {
@@ -246,13 +250,39 @@ mod tests {
     #[test]
     fn details_belong_to_the_step_before_them() {
         let options = parse(&[
-            "--dir", "/d", "--uid-map", "0:9:5", "--gid-map", "0:9:5", "--overlay", "root",
-            "--lower", "a,b:c", "--upper", "l/upper", "--work", "l/work", "--id-map", "--bind",
-            "/x", "root/x", "--read-only", "--", "runtime", "--dir",
+            "--dir",
+            "/d",
+            "--uid-map",
+            "0:9:5",
+            "--gid-map",
+            "0:9:5",
+            "--overlay",
+            "root",
+            "--lower",
+            "a,b:c",
+            "--upper",
+            "l/upper",
+            "--work",
+            "l/work",
+            "--id-map",
+            "--bind",
+            "/x",
+            "root/x",
+            "--read-only",
+            "--",
+            "runtime",
+            "--dir",
         ])
         .unwrap();
         assert_eq!(options.runtime, ["runtime", "--dir"]);
-        assert_eq!(options.uid_map, [IdRange { inside: 0, outside: 9, count: 5 }]);
+        assert_eq!(
+            options.uid_map,
+            [IdRange {
+                inside: 0,
+                outside: 9,
+                count: 5
+            }]
+        );
         match &options.steps[..] {
             [Step::Overlay(overlay), Step::Bind(bind)] => {
                 assert_eq!(overlay.lower, ["a,b:c"]);
@@ -267,12 +297,25 @@ mod tests {
         for words in [
             &["--", "x"][..],
             &["--dir", "/d"],
-            &["--dir", "/d", "--", ],
+            &["--dir", "/d", "--"],
             &["--dir", "/d", "--lower", "x", "--", "x"],
             &["--dir", "/d", "--enter-userns", "--", "x"],
             &["--dir", "/d", "--uid-map", "0:1", "--", "x"],
             &["--dir", "/d", "--uid-map", "0:1:0", "--", "x"],
-            &["--dir", "/d", "--overlay", "r", "--lower", "l", "--upper", "a/u", "--work", "b/w", "--", "x"],
+            &[
+                "--dir",
+                "/d",
+                "--overlay",
+                "r",
+                "--lower",
+                "l",
+                "--upper",
+                "a/u",
+                "--work",
+                "b/w",
+                "--",
+                "x",
+            ],
             &["--dir", "/d", "--colour", "--", "x"],
         ] {
             assert!(parse(words).is_err(), "{:?}", words);

@@ -24,6 +24,7 @@ const SIG_BLOCK: c_int = 0;
 const WNOHANG: c_int = 1;
 const POLLIN: c_short = 1;
 const CLOSE_RANGE_CLOEXEC: c_uint = 4;
+const RLIMIT_NPROC: c_int = 6;
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const SYS_CLOSE_RANGE: c_long = 436;
 
@@ -55,6 +56,7 @@ extern "C" {
     fn setgroups(count: usize, groups: *const c_uint) -> c_int;
     fn setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
     fn setresgid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
+    fn setrlimit64(resource: c_int, limit: *const u64) -> c_int;
     fn setfsuid(uid: c_uint) -> c_int;
     fn setfsgid(gid: c_uint) -> c_int;
     fn capget(header: *mut u32, sets: *mut u32) -> c_int;
@@ -136,11 +138,26 @@ fn raise_capabilities() {
 /// Marks every descriptor from 3 on as not inheritable.
 pub fn close_all_on_exec() {
     // SAFETY: no pointers.
-    if unsafe { syscall(SYS_CLOSE_RANGE, 3 as c_uint, !0 as c_uint, CLOSE_RANGE_CLOEXEC) } == 0 {
+    if unsafe {
+        syscall(
+            SYS_CLOSE_RANGE,
+            3 as c_uint,
+            !0 as c_uint,
+            CLOSE_RANGE_CLOEXEC,
+        )
+    } == 0
+    {
         return;
     }
-    for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<c_int>().ok());
+    for entry in std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let number = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<c_int>().ok());
         if let Some(fd) = number.filter(|fd| *fd > 2) {
             // SAFETY: no pointers; a stale number only fails.
             unsafe { fcntl(fd, F_SETFD, FD_CLOEXEC) };
@@ -235,7 +252,9 @@ pub fn take_signals(fd: &OwnedFd) -> Vec<i32> {
     let mut taken = Vec::new();
     let mut record = [0u8; 128];
     while read_some(fd.as_raw_fd(), &mut record) == Some(record.len()) {
-        taken.push(i32::from_ne_bytes([record[0], record[1], record[2], record[3]]));
+        taken.push(i32::from_ne_bytes([
+            record[0], record[1], record[2], record[3],
+        ]));
     }
     taken
 }
@@ -244,7 +263,11 @@ pub fn take_signals(fd: &OwnedFd) -> Vec<i32> {
 pub fn wait_readable(fds: &[RawFd], limit: Option<Duration>) {
     let mut entries: Vec<PollFd> = fds
         .iter()
-        .map(|fd| PollFd { fd: *fd, events: POLLIN, revents: 0 })
+        .map(|fd| PollFd {
+            fd: *fd,
+            events: POLLIN,
+            revents: 0,
+        })
         .collect();
     let timeout = limit.map_or(-1, |limit| limit.as_millis().min(60_000) as c_int + 1);
     // SAFETY: the entries live through the call. A failure is a wake-up.
@@ -295,6 +318,15 @@ pub fn fork_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
         }
         Ok(pid)
     }
+}
+
+/// Limits how many processes our user may have from here on, for good. A user
+/// namespace made below counts its own and is held to this number. Safe between
+/// fork and exec.
+pub fn limit_processes(count: u32) -> io::Result<()> {
+    let limit = [u64::from(count); 2];
+    // SAFETY: soft and hard limit live through the call.
+    check(unsafe { setrlimit64(RLIMIT_NPROC, limit.as_ptr()) }).map(drop)
 }
 
 /// Becomes the root user of the user namespace we are in. Safe between fork and exec.

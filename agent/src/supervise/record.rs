@@ -16,13 +16,19 @@ impl Lock {
     /// is field 22 of /proc/PID/stat.
     pub fn take(path: &OsStr) -> Result<Lock, String> {
         let failed = |error: io::Error| format!("lock {:?}: {}", path, error);
-        let opened = fs::OpenOptions::new().create(true).read(true).write(true).open(path);
+        let opened = fs::OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .open(path);
         let mut file = opened.map_err(failed)?;
         if !os::try_lock(std::os::unix::io::AsRawFd::as_raw_fd(&file)) {
             return Err("already running".into());
         }
         let line = format!("{} {}\n", std::process::id(), start_time().map_err(failed)?);
-        file.set_len(0).and_then(|_| file.write_all(line.as_bytes())).map_err(failed)?;
+        file.set_len(0)
+            .and_then(|_| file.write_all(line.as_bytes()))
+            .map_err(failed)?;
         Ok(Lock { _file: file })
     }
 }
@@ -46,14 +52,17 @@ impl Status {
     /// Takes over an inherited descriptor.
     pub fn new(fd: Option<i32>) -> Status {
         // SAFETY: the starter gave us this descriptor for this use only.
-        let pipe = fd.filter(|fd| *fd > 2).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }.into());
+        let pipe = fd
+            .filter(|fd| *fd > 2)
+            .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }.into());
         Status { pipe }
     }
 
     /// A starter that is gone is no failure: the box lives on without it.
     pub fn say(&mut self, line: &str) {
         if let Some(pipe) = &mut self.pipe {
-            pipe.write_all(format!("{}\n", line.replace('\n', " ")).as_bytes()).ok();
+            pipe.write_all(format!("{}\n", line.replace('\n', " ")).as_bytes())
+                .ok();
         }
     }
 

@@ -49,14 +49,20 @@ impl<'a> Sandbox<'a> {
         let second_writer = console_writer.try_clone().map_err(failed)?;
         let members = cgroups::open_members(&options.cgroups)?;
         let socket_fd = socket.as_ref().map(|socket| socket.as_raw_fd());
-        let started_fd = options.pid_file.is_none().then(|| started_writer.as_raw_fd());
+        let started_fd = options
+            .pid_file
+            .is_none()
+            .then(|| started_writer.as_raw_fd());
         let enter = namespace
             .filter(|_| options.namespace == Namespace::Runtime)
             .map(|namespace| (namespace.as_raw_fd(), namespace));
+        let processes = options.processes;
         let mut command = Command::new(&options.runtime[0]);
         command.args(&options.runtime[1..]);
         command.stdin(Stdio::null());
-        command.stdout(Stdio::from(console_writer)).stderr(Stdio::from(second_writer));
+        command
+            .stdout(Stdio::from(console_writer))
+            .stderr(Stdio::from(second_writer));
         // SAFETY: only system calls on values made before the fork.
         unsafe {
             command.pre_exec(move || {
@@ -64,6 +70,9 @@ impl<'a> Sandbox<'a> {
                 if let Some((namespace, _)) = &enter {
                     mount::enter(*namespace, mount::CLONE_NEWUSER)?;
                     os::become_root()?;
+                }
+                if let Some(count) = processes {
+                    os::limit_processes(count)?;
                 }
                 if let Some(socket) = socket_fd {
                     os::place_descriptor(socket, SOCKET_NUMBER)?;
@@ -101,7 +110,11 @@ impl<'a> Sandbox<'a> {
             }
             // Between the end of the pipe and the sight of the agent, look often.
             let closed = self.started.is_none() && self.options.pid_file.is_none();
-            let pause = if closed { Duration::from_millis(1) } else { deadline - now };
+            let pause = if closed {
+                Duration::from_millis(1)
+            } else {
+                deadline - now
+            };
             let mut waits = vec![self.signals.as_raw_fd()];
             waits.extend(self.console.descriptor());
             waits.extend(self.started.as_ref().map(|pipe| pipe.as_raw_fd()));
@@ -145,7 +158,9 @@ impl<'a> Sandbox<'a> {
         let runtime_name = path.file_name().unwrap_or_default().as_bytes();
         let is_other = |pid: &i32| {
             let status = fs::read_to_string(format!("/proc/{}/stat", pid)).unwrap_or_default();
-            let parts = status.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") "));
+            let parts = status
+                .split_once('(')
+                .and_then(|(_, rest)| rest.rsplit_once(") "));
             parts.map_or(false, |(name, rest)| {
                 !runtime_name.starts_with(name.as_bytes()) && !rest.starts_with(['Z', 'X'])
             })
@@ -161,7 +176,11 @@ impl<'a> Sandbox<'a> {
             Ending::Code(code) => format!("code {}", code),
             Ending::Signal(signal) => format!("signal {}", signal),
         };
-        format!("the runtime ended with {}: {}", how, self.console.last_words())
+        format!(
+            "the runtime ended with {}: {}",
+            how,
+            self.console.last_words()
+        )
     }
 
     /// Waits for the end of the last process, however long that takes.
@@ -232,14 +251,23 @@ impl<'a> Sandbox<'a> {
 /// ours are all in turn.
 fn children(of: i32) -> Vec<i32> {
     if let Ok(text) = fs::read_to_string(format!("/proc/{}/task/{}/children", of, of)) {
-        return text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        return text
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
     }
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok());
         let stat = pid.and_then(|_| fs::read_to_string(entry.path().join("stat")).ok());
         if let (Some(pid), Some(stat)) = (pid, stat) {
-            let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+            let parent = stat
+                .rsplit(')')
+                .next()
+                .and_then(|rest| rest.split_whitespace().nth(1));
             if parent == Some(of.to_string().as_str()) {
                 found.push(pid);
             }

@@ -238,6 +238,7 @@ export class SupervisedProvider implements Provider {
       gids,
       hide: launch.hide,
       mounts,
+      ...(launch.processes === undefined ? {} : { processes: launch.processes }),
       joinCgroups: launch.cgroups === "join" ? Object.values(record.cgroups) : [],
       ownCgroups: record.ownedCgroups,
       startLimitMs: START_LIMIT_MS,

@@ -46,6 +46,8 @@ export interface Launch {
   readonly socket: "inherited" | "bound";
   /** `join`: the supervisor puts the runtime into the groups; `named`: the runtime takes the group name itself. */
   readonly cgroups: "join" | "named";
+  /** Most processes, where no control group holds the box. */
+  readonly processes?: number;
   readonly hide: readonly string[];
   /** Mounts after the root file system. */
   readonly mounts: readonly MountStep[];

@@ -4,6 +4,7 @@ import { findProgram, programVersion } from "../box/find-program.ts";
 import { missingLimits } from "../box/missing-limits.ts";
 import { SupervisedProvider } from "../box/supervised-provider.ts";
 import type { Ground, Launch, LaunchInput, Technology, TryBoot } from "../box/technology.ts";
+import { PROCESS_CEILING } from "../cgroups/cgroup-tree.ts";
 import type { Provider, ProviderContext } from "../contract/provider.ts";
 import { bwrapArguments } from "./bwrap-arguments.ts";
 
@@ -39,8 +40,10 @@ class BubblewrapTechnology implements Technology {
       return unavailable(base, { ...runtime, available: false, reason, remedy });
     }
     const capabilities = capabilitiesOf(ground);
+    const { limit_pids: unlimited, ...missing } = missingLimits(ground);
     const limits = {
-      ...missingLimits(ground),
+      ...missing,
+      ...(capabilities.limit_pids || unlimited === undefined ? {} : { limit_pids: unlimited }),
       ...(ground.privileged ? {} : { users: `a plain user has one user id; ${RUN_AS_ROOT}` }),
     };
     return { ...base, available: true, capabilities, limits, runtimes: [{ ...runtime, available: true, capabilities }] };
@@ -59,6 +62,7 @@ class BubblewrapTechnology implements Technology {
       userNamespace: privileged ? "runtime" : "supervisor",
       socket: "inherited",
       cgroups: "join",
+      ...(privileged || input.ground.powers.pids ? {} : { processes: input.spec.resources.pids ?? PROCESS_CEILING }),
       hide: [],
       mounts: [],
       files: {},
@@ -76,7 +80,8 @@ function capabilitiesOf(ground: Ground): Capabilities {
   return {
     limit_memory: memory,
     limit_cpu: cpu,
-    limit_pids: pids,
+    // A plain user's box has a user namespace of its own, which the kernel holds to the limit on processes by itself.
+    limit_pids: pids || !ground.privileged,
     limit_disk: false,
     users: ground.privileged,
     images: true,

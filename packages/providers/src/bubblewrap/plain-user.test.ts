@@ -16,6 +16,7 @@ interface Life {
   readonly obstacle?: string;
   readonly report: { readonly capabilities: Readonly<Record<string, boolean>>; readonly limits: Readonly<Record<string, string>> };
   readonly refused: string;
+  readonly forked: string;
   readonly lines: readonly string[];
   readonly left: readonly string[];
 }
@@ -52,9 +53,14 @@ describe("bubblewrap as a plain user", () => {
     expect(life.left).toEqual([]);
   });
 
+  it("holds the limit on processes without any control group", ({ skip }) => {
+    skip(life.obstacle !== undefined, life.obstacle);
+    expect(life.forked).not.toContain("all");
+  });
+
   it("refuses what it cannot enforce, with the reason", ({ skip }) => {
     skip(life.obstacle !== undefined, life.obstacle);
-    expect(life.report.capabilities).toMatchObject({ limit_memory: false, limit_cpu: false, limit_pids: false, users: false, pty: true });
+    expect(life.report.capabilities).toMatchObject({ limit_memory: false, limit_cpu: false, limit_pids: true, users: false, pty: true });
     expect(life.report.limits["limit_memory"]).toContain("control group");
     expect(life.refused).toBe("unsupported");
   });

@@ -21,6 +21,8 @@ const NO_POWERS = { memory: false, cpu: false, pids: false, freeze: false };
 const V1_CONTROLLERS = ["memory", "cpu", "cpuacct", "pids", "freezer"];
 const V2_CONTROLLERS = ["memory", "cpu", "pids"];
 const CPU_PERIOD_US = 100_000;
+/** Most processes and threads of a box that names no limit: a fork bomb ends its own box, never the machine. */
+export const PROCESS_CEILING = 4096;
 
 /** Makes and removes groups at the top of this machine's hierarchies, whatever their layout. */
 export class CgroupTree {
@@ -154,7 +156,7 @@ function writeV1Limits(groups: CgroupPaths, resources: Resources): void {
     writeCgroupFile(groups["cpu"], "cpu.cfs_period_us", String(CPU_PERIOD_US));
     writeCgroupFile(groups["cpu"], "cpu.cfs_quota_us", String(cpuQuota(resources.vcpus)));
   }
-  if (resources.pids !== undefined && groups["pids"] !== undefined) writeCgroupFile(groups["pids"], "pids.max", String(resources.pids));
+  if (groups["pids"] !== undefined) writeCgroupFile(groups["pids"], "pids.max", String(resources.pids ?? PROCESS_CEILING));
 }
 
 function writeV2Limits(unified: string, resources: Resources): void {
@@ -163,7 +165,7 @@ function writeV2Limits(unified: string, resources: Resources): void {
     if (readCgroupFile(unified, "memory.swap.max") !== undefined) writeCgroupFile(unified, "memory.swap.max", "0");
   }
   if (resources.vcpus !== undefined) writeCgroupFile(unified, "cpu.max", `${cpuQuota(resources.vcpus)} ${CPU_PERIOD_US}`);
-  if (resources.pids !== undefined) writeCgroupFile(unified, "pids.max", String(resources.pids));
+  if (readCgroupFile(unified, "pids.max") !== undefined) writeCgroupFile(unified, "pids.max", String(resources.pids ?? PROCESS_CEILING));
 }
 
 /** The kernel takes no quota below 1 ms. */

@@ -41,6 +41,8 @@ export interface SupervisorRequest {
   readonly joinCgroups: readonly string[];
   /** Groups removed at the end. */
   readonly ownCgroups: readonly string[];
+  /** Most processes of the box, where no control group holds it: a plain user's namespaces count for themselves. */
+  readonly processes?: number;
   readonly startLimitMs: number;
   readonly stopLimitMs: number;
   readonly runtime: readonly string[];
@@ -59,6 +61,7 @@ export function supervisorArguments(request: SupervisorRequest, statusFd: number
   for (const step of request.mounts) words.push(...stepWords(step));
   for (const group of request.joinCgroups) words.push("--cgroup", group);
   for (const group of request.ownCgroups) words.push("--own-cgroup", group);
+  if (request.processes !== undefined) words.push("--processes", String(request.processes));
   words.push("--start-limit-ms", String(request.startLimitMs), "--stop-limit-ms", String(request.stopLimitMs));
   return [...words, "--", ...request.runtime];
 }

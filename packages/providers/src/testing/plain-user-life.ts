@@ -24,17 +24,21 @@ async function life(): Promise<Readonly<Record<string, unknown>>> {
     () => "accepted",
     (error: unknown) => (isCaissonError(error) ? error.code : String(error)),
   );
-  const box = await provider.start(spec);
+  const box = await provider.start({ ...spec, resources: { pids: 40 } });
   const link = new Link(await provider.connect(box.handle), { role: "dialler", clock: systemClock });
-  const running = await new GuestClient(link).exec({
-    command:
-      "id -un; grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd):' /proc/self/status; echo x > /etc/own && cat /etc/own; touch /usr/x 2> /dev/null || echo kept; mkdir -m 0 /tmp/closed",
-  });
-  let text = "";
-  for await (const output of running) if (output.type === "output") text += new TextDecoder().decode(output.bytes);
+  const guest = new GuestClient(link);
+  const run = async (command: string): Promise<string> => {
+    let text = "";
+    for await (const output of await guest.exec({ command })) if (output.type === "output") text += new TextDecoder().decode(output.bytes);
+    return text;
+  };
+  const text = await run(
+    "id -un; grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd):' /proc/self/status; echo x > /etc/own && cat /etc/own; touch /usr/x 2> /dev/null || echo kept; mkdir -m 0 /tmp/closed",
+  );
+  const forked = await run("timeout 10 sh -c 'for i in $(seq 60); do sleep 20 > /dev/null 2>&1 & done; echo all' 2> /dev/null");
   link.close();
   await provider.destroy(box.handle);
-  return { report, refused, lines: text.trim().split("\n"), left: readdirSync(dir) };
+  return { report, refused, forked, lines: text.trim().split("\n"), left: readdirSync(dir) };
 }
 
 process.stdout.write(`${JSON.stringify(await life())}\n`);
