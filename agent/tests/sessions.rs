@@ -413,12 +413,15 @@ fn a_full_process_table_is_an_error_and_passes() {
     let agent = Agent::start();
     let mut client = agent.connect();
     // As an ordinary user the limit on processes holds; nobody else has this uid.
+    let script = "ulimit -u 8 && [ $(ulimit -u) = 8 ] || exit 9; \
+                  for i in $(seq 30); do sleep 30 & done; wait";
     let params = Pack::map(2)
         .text("user", "54329")
-        .text(
-            "command",
-            "ulimit -u 8; for i in $(seq 30); do sleep 30 & done; wait",
-        )
+        .key("argv")
+        .array(3)
+        .item_text("/bin/bash")
+        .item_text("-c")
+        .item_text(script)
         .done();
     let id = client
         .call("SpawnSession", params)
@@ -429,6 +432,7 @@ fn a_full_process_table_is_an_error_and_passes() {
     until("failing forks", || {
         session(&mut client, id).map("stderr").int("end") > 0
     });
+    assert!(session(&mut client, id).get("exit").is_none());
     assert_eq!(client.exec("echo here").stdout(), "here\n");
     kill(&mut client, id, "KILL", "tree").ok();
 }

@@ -60,7 +60,12 @@ impl Server {
             None => return,
         };
         killer.rounds = killer.rounds.saturating_add(1);
-        if below.is_empty() || now >= killer.give_up {
+        // Whoever is told that all are dead may ask for the exit next.
+        let running = self
+            .sessions
+            .get(&id)
+            .map_or(false, |session| session.running());
+        if (below.is_empty() && !running) || now >= killer.give_up {
             return self.finish_kill(id);
         }
         if !killer.killing {

@@ -36,6 +36,28 @@ impl Agent {
 
     /// An agent that inherits its listening socket as descriptor 5.
     pub fn with(options: &[&str]) -> Agent {
+        Agent::run(Command::new(binary()), options)
+    }
+
+    /// An agent that is process 1 of a pid namespace. None, with the reason
+    /// printed, where such a namespace cannot be made.
+    pub fn as_init(options: &[&str]) -> Option<Agent> {
+        let namespace = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+        let probe = Command::new("unshare").args(namespace).arg("true").output();
+        match probe {
+            Ok(output) if output.status.success() => {}
+            other => {
+                eprintln!("skipped, no pid namespace: {:?}", other);
+                assert!(std::env::var_os("REQUIRE_NAMESPACES").is_none());
+                return None;
+            }
+        }
+        let mut command = Command::new("unshare");
+        command.args(namespace).arg(binary());
+        Some(Agent::run(command, options))
+    }
+
+    fn run(mut command: Command, options: &[&str]) -> Agent {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("caisson-agent-test-{}-{}", std::process::id(), number);
@@ -43,7 +65,6 @@ impl Agent {
         std::fs::create_dir_all(&dir).expect("test dir");
         let socket = dir.join("agent.sock");
         let listener = UnixListener::bind(&socket).expect("bind").into_raw_fd();
-        let mut command = Command::new(binary());
         command
             .args(["guest", "--listen-fd", "5", "--user", "root"])
             .args(options);
