@@ -28,7 +28,10 @@ export async function streamOutput(
       if (output === undefined) return stream.end(...records.rest());
       const made = records.of(output);
       if (output.type === "exit") return stream.end(...made);
-      for (const record of made) await stream.write(record);
+      for (const record of made) {
+        const room = stream.write(record);
+        if (room !== undefined) await room;
+      }
     }
   } catch (thrown) {
     const { error } = toWireError(thrown);

@@ -91,6 +91,8 @@ export function createApp(services: Services, live: LiveRequests): App {
       if (!reply.raw.writableFinished) scope.clientGone();
       logRequest(request, reply, clock);
       endUnreadBody(request);
+      // A connection that has nothing more to do would keep a closing server waiting.
+      if (live.closing) setImmediate(() => app.server.closeIdleConnections());
     });
     reply.headers({ "x-request-id": scope.id, ...SECURITY_HEADERS });
     if (applyCors(origins, request, reply)) return reply.code(204).send();
@@ -98,6 +100,9 @@ export function createApp(services: Services, live: LiveRequests): App {
       reply.header("connection", "close");
       throw shuttingDown();
     }
+    const encoding = request.headers["content-encoding"];
+    if (encoding !== undefined && encoding !== "identity")
+      throw new CaissonError("invalid_request", "Bodies are taken as they are: there must be no Content-Encoding.");
     if (access !== undefined && access !== "open") scope.caller = await authenticate(request, access, services.keys);
     return undefined;
   });

@@ -20,8 +20,8 @@ export class NdjsonStream<T> {
     sendHead(reply, 200, { "content-type": "application/x-ndjson" });
   }
 
-  /** Adds a line; resolves when the client has room for the next. Rejects with the signal's reason. */
-  async write(value: T): Promise<void> {
+  /** Adds a line. What it returns, if anything, resolves when the client has room for the next, or rejects with the signal's reason. */
+  write(value: T): Promise<void> | undefined {
     this.#pending += `${JSON.stringify(value)}\n`;
     if (this.#pending.length >= FLUSH_AT) this.#flush();
     else if (!this.#scheduled) {
@@ -29,7 +29,7 @@ export class NdjsonStream<T> {
       // Lines that come in one turn go out in one piece.
       process.nextTick(() => this.#flush());
     }
-    if (this.#full) await this.#drained();
+    return this.#full ? this.#drained() : undefined;
   }
 
   /** Adds a last line without waiting and ends the answer. */

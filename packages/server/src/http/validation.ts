@@ -1,6 +1,7 @@
 import { CaissonError, type ErrorCode, type FieldError } from "@caisson/contract";
 import type { FastifySchemaCompiler } from "fastify";
 import { z } from "zod";
+import { MALFORMED } from "./query-string.ts";
 
 /** Most mistakes that one answer names. */
 const MAX_ERRORS = 32;
@@ -18,7 +19,7 @@ const PARAM_ERRORS: Readonly<Record<string, { readonly code: ErrorCode; readonly
 export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
   const numeric = httpPart === "querystring" ? numericFields(schema) : [];
   return (data: unknown) => {
-    const errors = numeric.flatMap((name) => digitsOnly(name, data));
+    const errors = httpPart === "querystring" ? [...malformed(data), ...numeric.flatMap((name) => digitsOnly(name, data))] : [];
     if (errors.length > 0) return { error: refusal(httpPart, errors) };
     // A body that is not there arrives as null; to routes whose fields are all optional it is an empty object.
     const result = z.safeParse(schema, data ?? {});
@@ -61,10 +62,16 @@ function numericFields(schema: z.ZodType): string[] {
   );
 }
 
+function malformed(data: unknown): FieldError[] {
+  return Object.entries(data as Record<string, unknown>).flatMap(([path, value]) =>
+    [value].flat().includes(MALFORMED) ? [{ path: pathText([path]), message: "is not valid percent-encoded UTF-8" }] : [],
+  );
+}
+
 /** A coercing schema would read an empty string as 0 and `0x10` as 16. */
 function digitsOnly(name: string, data: unknown): FieldError[] {
   const value = (data as Record<string, unknown>)[name];
-  return value === undefined || (typeof value === "string" && /^\d{1,16}$/.test(value))
+  return value === undefined || value === MALFORMED || (typeof value === "string" && /^\d{1,16}$/.test(value))
     ? []
     : [{ path: name, message: "must be a whole number in decimal digits" }];
 }

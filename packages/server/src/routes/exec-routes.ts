@@ -27,7 +27,7 @@ export function execRoutes(app: App, services: Services): void {
       operationId: "exec",
       summary: "Run a command",
       description:
-        "Answers when the command has ended; an exit code other than 0 is a result, not an error. With `stream` it answers at once with one JSON record per line, the last of which is `exit` or `error`; with `background` it answers 202 with the process. A command whose `timeout` passes is killed with all its descendants: 408 `exec_timeout`, whose `detail` has `process_id`, `duration_ms` and the last of `stdout` and `stderr`; in a stream, an `exit` record with `timed_out`. A client that goes away ends nothing.",
+        "Answers when the command has ended; an exit code other than 0 is a result, not an error. With `stream` it answers at once with one JSON record per line, the last of which is `exit` or `error`; with `background` it answers 202 with the process, as soon as that has taken its input. A command whose `timeout` passes is killed with all its descendants: 408 `exec_timeout`, whose `detail` has `process_id`, `duration_ms` and the last of `stdout` and `stderr`; in a stream, an `exit` record with `timed_out`. A client that goes away ends nothing.",
       params: sandboxParams,
       body: execRequestSchema,
       response: {
@@ -49,7 +49,7 @@ export function execRoutes(app: App, services: Services): void {
           "exec",
           async (guest) => {
             const { id } = await guest.spawn(spec);
-            if (input !== undefined) await guest.writeInput(id, Readable.from([input]));
+            if (input !== undefined) await guest.writeInput(id, Readable.from([input]), scope.bound);
             if (input !== undefined && body.stdin_open !== true) await guest.closeInput(id);
             return toProcess(await guest.session(id));
           },

@@ -1,0 +1,31 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { findJsonMistake } from "./json-error.ts";
+
+it("finds the place of any damage, and never one before it", () => {
+  fc.assert(
+    fc.property(fc.json({ maxDepth: 4 }), fc.nat(), (text, at) => {
+      const place = at % (text.length + 1);
+      // A control character is allowed nowhere in JSON; a number or word that it cuts is refused from its first character.
+      const { position, line, column } = findJsonMistake(`${text.slice(0, place)}\u0001${text.slice(place)}`);
+      expect(text.slice(position, place)).toMatch(/^[-+.\w]*$/);
+      expect([position <= place, line, column]).toEqual([true, 1, position + 1]);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+it("never fails on anything, and a cut text breaks at its end at the latest", () => {
+  fc.assert(
+    fc.property(fc.string({ maxLength: 60 }), (text) => {
+      const { position } = findJsonMistake(text);
+      expect(position).toBeGreaterThanOrEqual(0);
+      expect(position).toBeLessThanOrEqual(text.length);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+it("counts lines", () => {
+  expect(findJsonMistake('{\n  "a": 1,\n  b: 2\n}')).toEqual({ position: 14, line: 3, column: 3 });
+});
