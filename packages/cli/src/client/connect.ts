@@ -9,6 +9,19 @@ import { readCredentials, readServerFile } from "./local-server.ts";
  * are never sent to another address.
  */
 export function connect(options: CommonOptions, rights: { readonly admin?: true } = {}): Caisson {
+  const { adminKey, ...target } = findServer(options);
+  return new Caisson({ ...target, ...(rights.admin ? { adminApiKey: adminKey } : {}) });
+}
+
+/** Where the server is, and the keys for it. */
+export interface Target {
+  readonly url: string;
+  readonly apiKey: string | undefined;
+  readonly adminKey: string | undefined;
+}
+
+/** Finds the server as `connect` does. */
+export function findServer(options: CommonOptions): Target {
   const env = process.env;
   const config = loadConfig({ path: options.config, env });
   const dataDir = resolveDataDir(config);
@@ -19,7 +32,7 @@ export function connect(options: CommonOptions, rights: { readonly admin?: true 
   const configured = local ? config.auth : undefined;
   const apiKey = options.apiKey ?? (env.CAISSON_API_KEY || (configured?.api_key ?? stored?.api_key));
   const adminKey = env.CAISSON_ADMIN_API_KEY || (configured?.admin_api_key ?? stored?.admin_api_key);
-  return new Caisson({ url, apiKey, ...(rights.admin ? { adminApiKey: adminKey } : {}) });
+  return { url, apiKey, adminKey };
 }
 
 function sameAddress(a: string, b: string): boolean {

@@ -4,6 +4,7 @@ import { addConfigCommands } from "../commands/config.ts";
 import { addCpCommand } from "../commands/cp.ts";
 import { addCreateCommand } from "../commands/create.ts";
 import { addDoctorCommand } from "../commands/doctor.ts";
+import { addEnvCommand } from "../commands/env.ts";
 import { addExecCommand } from "../commands/exec.ts";
 import { addExtendCommand } from "../commands/extend.ts";
 import { addGetCommand } from "../commands/get.ts";
@@ -42,6 +43,7 @@ export function createProgram(done: Done): Command {
     addRmCommand,
     addImageCommands,
     addConfigCommands,
+    addEnvCommand,
     addDoctorCommand,
     addVersionCommand,
   ]) {
