@@ -67,6 +67,9 @@ impl Link {
     }
 
     pub fn push_piece(&mut self, kind: Kind, flags: u8, channel: u32, payload: Piece) {
+        if self.closing {
+            return; // nothing follows the end of the link
+        }
         let length = payload.bytes().len();
         self.out_bytes += HEADER + length;
         let header = encode_header(kind, flags, channel, length);
