@@ -32,11 +32,6 @@ export class HostDirectory {
     return found.filter((description) => description !== undefined);
   }
 
-  /** Forgets what a worker said: it turned out to be wrong. */
-  forget(workerId: string): void {
-    this.#known.delete(workerId);
-  }
-
   async #describe(host: SandboxHost): Promise<WorkerDescription | undefined> {
     const { clock, signal, logger } = this.#options;
     const known = this.#known.get(host.workerId);

@@ -201,7 +201,7 @@ export class Orchestrator implements Operations {
       } catch (error) {
         throw await this.#doubt(seen, error);
       }
-      if (seen.state === "unhealthy") await this.#states.observe(seen, "agent_back");
+      if (seen.state === "unhealthy") await this.#recovered(seen);
       return result;
     });
   }
@@ -270,6 +270,15 @@ export class Orchestrator implements Operations {
   #end(sandbox: SandboxRecord): void {
     this.#starter.cancel(sandbox.id);
     void this.#cleaner.clean(sandbox);
+  }
+
+  /** Its agent answered again. What was done in it is done, whether or not this can be written. */
+  async #recovered(seen: SandboxRecord): Promise<void> {
+    try {
+      await this.#states.observe(seen, "agent_back");
+    } catch (error) {
+      this.#options.logger.warn({ sandbox_id: seen.id, outcome: toCaissonError(error).code, err: error }, "a recovery was not written");
+    }
   }
 
   /** What a failure in a guest says of the sandbox, and what to tell the caller. */

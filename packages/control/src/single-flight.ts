@@ -11,10 +11,6 @@ export class SingleFlight<T> {
     return promise;
   }
 
-  has(key: string): boolean {
-    return this.#running.has(key);
-  }
-
   /** Resolves when everything that runs now has settled, however. */
   async idle(): Promise<void> {
     await Promise.allSettled(this.#running.values());

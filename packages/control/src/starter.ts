@@ -100,13 +100,13 @@ export class Starter {
     }
   }
 
-  /** One start, as the event that it means; only a worker out of reach is worth another try. */
+  /** One start, as the event that it means; only a worker that is out of reach or leaving is worth another try. */
   async #attempt(sandbox: SandboxRecord, ms: number, signal: AbortSignal): Promise<Attempt> {
     try {
       const deadline = { clock: this.#options.clock, ms, what: "the start of the sandbox", signal };
       return { kind: "started", box: await withDeadline(deadline, (inner) => this.#start(sandbox, inner)) };
     } catch (error) {
-      if (isCaissonError(error, "worker_unavailable")) return { kind: "unreachable" };
+      if (isCaissonError(error, "worker_unavailable", "shutting_down", "cancelled")) return { kind: "unreachable" };
       const { code, message } = toCaissonError(error);
       return { kind: "start_failed", reason: { code, message } };
     }
