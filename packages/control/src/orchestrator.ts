@@ -2,10 +2,8 @@ import {
   CaissonError,
   TRANSITIONAL_DEADLINES,
   isCaissonError,
-  isErrorCode,
   isRouted,
   isTerminal,
-  newId,
   systemRandom,
   toCaissonError,
   type transition,
@@ -19,20 +17,21 @@ import {
   type SandboxPage,
 } from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
-import type { Idempotency, Retention, SandboxRecord, Store } from "@caisson/store";
+import type { Retention, SandboxRecord, Store } from "@caisson/store";
+import { Admission } from "./admission.ts";
 import { Cleaner, DESTROY_DEADLINE_MS } from "./cleaner.ts";
 import type { ControlDefaults } from "./control-defaults.ts";
 import { HostDirectory } from "./host-directory.ts";
 import { listFilter } from "./list-filter.ts";
 import type { Logger } from "./logger.ts";
 import type { OperationName, OperationOptions, Operations } from "./operations.ts";
-import { checkTtl, place, ttlOf } from "./placement.ts";
+import { checkTtl } from "./placement.ts";
 import { Reaper } from "./reaper.ts";
 import { Reconciler } from "./reconciler.ts";
-import { requestHash } from "./request-hash.ts";
+import { created, sandboxEnded, sandboxNotFound, workerUnavailable } from "./sandbox-errors.ts";
 import { toSandbox } from "./sandbox-view.ts";
 import { Starter } from "./starter.ts";
-import { sandboxNotFound, StateWriter } from "./state-writer.ts";
+import { StateWriter } from "./state-writer.ts";
 import type { SteadyClock } from "./steady-clock.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -46,8 +45,6 @@ const CLOSE_MS = 10_000;
 const ASK_DEADLINE_MS = 15_000;
 /** What a waiting caller gets beyond the deadline of what it waits for, in ms. */
 const GRACE_MS = 5_000;
-/** Longest Idempotency-Key. */
-const MAX_KEY_LENGTH = 255;
 
 /** What the orchestrator needs; everything it touches is handed in. */
 export interface OrchestratorOptions {
@@ -70,7 +67,7 @@ export interface OrchestratorOptions {
 export class Orchestrator implements Operations {
   readonly #options: OrchestratorOptions;
   readonly #states: StateWriter;
-  readonly #directory: HostDirectory;
+  readonly #admission: Admission;
   readonly #cleaner: Cleaner;
   readonly #starter: Starter;
   readonly #reaper: Reaper;
@@ -93,7 +90,9 @@ export class Orchestrator implements Operations {
       },
     });
     const signal = this.#abandon.signal;
-    this.#directory = new HostDirectory({ clock, hosts, logger, signal });
+    const directory = new HostDirectory({ clock, hosts, logger, signal });
+    const { random = systemRandom, defaults } = options;
+    this.#admission = new Admission({ clock, random, store, directory, defaults });
     this.#cleaner = new Cleaner({ clock, store, hosts, logger, signal });
     const parts = { clock, store, logger, states: this.#states, cleaner: this.#cleaner };
     this.#starter = new Starter({ ...parts, hosts, signal });
@@ -134,7 +133,7 @@ export class Orchestrator implements Operations {
 
   create(request: CreateSandbox, options: OperationOptions & { readonly idempotencyKey?: string } = {}): Promise<Sandbox> {
     return this.#measured("create", undefined, options, async (line) => {
-      const reserved = await this.#reserve(request, options.idempotencyKey);
+      const reserved = await this.#admission.admit(request, options.idempotencyKey);
       line["sandbox_id"] = reserved.id;
       if (reserved.state === "creating") {
         const { clock } = this.#options;
@@ -164,7 +163,7 @@ export class Orchestrator implements Operations {
       checkTtl(ttlMs, this.#options.defaults);
       for (;;) {
         const seen = await this.#record(id);
-        if (isTerminal(seen.state)) throw ended(seen);
+        if (isTerminal(seen.state)) throw sandboxEnded(seen);
         const extended = await this.#options.store.sandboxes.extend(id, seen.version, ttlMs);
         if (extended === undefined) continue; // somebody else made progress
         this.#reaper.within(ttlMs);
@@ -209,7 +208,7 @@ export class Orchestrator implements Operations {
   logs(id: string, lines: number, options: OperationOptions = {}): Promise<readonly string[]> {
     return this.#measured("logs", id, options, async () => {
       const seen = await this.#record(id);
-      if (isTerminal(seen.state)) throw ended(seen);
+      if (isTerminal(seen.state)) throw sandboxEnded(seen);
       const host = this.#hostOf(seen);
       const deadline = { clock: this.#options.clock, ms: ASK_DEADLINE_MS, what: "the console", ...signalOf(options) };
       return withDeadline(deadline, (signal) => host.logs({ sandboxId: id, epoch: seen.epoch }, lines, signal));
@@ -228,41 +227,6 @@ export class Orchestrator implements Operations {
     } catch (error) {
       this.#options.logger.error({ outcome: toCaissonError(error).code, err: error }, "the database does not answer");
       return { store: false, workers };
-    }
-  }
-
-  /** Admission: a repeated key is answered, else a worker is chosen and room is made. */
-  async #reserve(request: CreateSandbox, key: string | undefined): Promise<SandboxRecord> {
-    const { clock, random = systemRandom, store, defaults } = this.#options;
-    const idempotency = idempotencyOf(request, key);
-    const before = idempotency === undefined ? undefined : await store.sandboxes.repeated(idempotency);
-    const ttlMs = before === undefined ? ttlOf(request.ttl, defaults) : 0;
-    const reservation =
-      before ??
-      (await store.sandboxes.reserve({
-        ...place(request, defaults, await this.#directory.describeAll(), await store.sandboxes.load()),
-        id: newId("sandbox", clock.now(), random),
-        ownerId: request.owner_id ?? null,
-        env: request.env ?? {},
-        metadata: request.metadata ?? {},
-        ttlMs,
-        deadlineMs: TRANSITIONAL_DEADLINES.creating,
-        maxLive: defaults.maxSandboxes,
-        ...(idempotency === undefined ? {} : { idempotency }),
-      }));
-    switch (reservation.kind) {
-      case "reserved":
-      case "repeated":
-        return reservation.sandbox;
-      case "key_conflict":
-        throw new CaissonError("idempotency_conflict", "This Idempotency-Key came before with another request.");
-      case "full":
-        throw new CaissonError("resource_limit", `There are ${reservation.live} live sandboxes, and no more are allowed.`, {
-          detail: { limit: "defaults.max_sandboxes", live: reservation.live, max: defaults.maxSandboxes },
-          retryAfter: 5,
-        });
-      default:
-        return reservation satisfies never;
     }
   }
 
@@ -286,14 +250,14 @@ export class Orchestrator implements Operations {
     if (!isCaissonError(error, "agent_unreachable", "sandbox_not_found", "lease_lost", "worker_unavailable")) return error;
     await this.#reconcilers.get(seen.workerId)?.recheck(seen);
     const now = await this.#options.store.sandboxes.get(seen.id);
-    if (now !== undefined && isTerminal(now.state)) return ended(now, error);
+    if (now !== undefined && isTerminal(now.state)) return sandboxEnded(now, error);
     if (isCaissonError(error, "agent_unreachable", "worker_unavailable")) return error;
     return new CaissonError("agent_unreachable", "The worker of the sandbox does not find it now.", { cause: error, retryAfter: 1 });
   }
 
   /** The worker to route to; the error that says why not. */
   #routed(seen: SandboxRecord): SandboxHost {
-    if (isTerminal(seen.state)) throw ended(seen);
+    if (isTerminal(seen.state)) throw sandboxEnded(seen);
     if (seen.state === "missing") throw workerUnavailable(seen);
     if (!isRouted(seen.state)) {
       throw new CaissonError("state_conflict", `The sandbox is ${seen.state}; it must be running.`, { detail: { state: seen.state } });
@@ -338,42 +302,6 @@ export class Orchestrator implements Operations {
       if (options.detail !== undefined) logger.debug({ ...line, detail: options.detail }, "operation detail");
     }
   }
-}
-
-/** A creation as its caller hears of it: the sandbox, or why there is none. */
-function created(record: SandboxRecord): SandboxRecord {
-  // It ran once: then it is what was asked for, whatever became of it.
-  if (record.startedAt !== null) return record;
-  const detail = { sandbox_id: record.id, state: record.state };
-  if (record.state === "error") {
-    const code = isErrorCode(record.reason?.code) ? record.reason.code : "provider_failed";
-    throw new CaissonError(code, record.reason?.message ?? "The sandbox could not be started.", { detail });
-  }
-  if (isTerminal(record.state)) throw new CaissonError("sandbox_destroyed", "The sandbox was ended before it ran.", { detail });
-  throw new CaissonError("deadline_exceeded", "The sandbox is still being created.", { detail, retryAfter: 1 });
-}
-
-function ended(record: SandboxRecord, cause?: unknown): CaissonError {
-  return new CaissonError("sandbox_destroyed", `The sandbox is ${record.state}.`, {
-    cause,
-    detail: { state: record.state, reason: record.reason },
-  });
-}
-
-function workerUnavailable(record: SandboxRecord): CaissonError {
-  return new CaissonError("worker_unavailable", `The worker ${record.workerId} cannot be reached.`, {
-    detail: { worker_id: record.workerId },
-    retryAfter: 10,
-  });
-}
-
-function idempotencyOf(request: CreateSandbox, key: string | undefined): Idempotency | undefined {
-  if (key === undefined) return undefined;
-  if (key.length === 0 || key.length > MAX_KEY_LENGTH) {
-    const message = `must have 1 to ${MAX_KEY_LENGTH} characters`;
-    throw new CaissonError("invalid_request", `Idempotency-Key ${message}.`, { errors: [{ path: "Idempotency-Key", message }] });
-  }
-  return { key, requestHash: requestHash(request) };
 }
 
 function signalOf(options: OperationOptions): { readonly signal?: AbortSignal } {

@@ -10,6 +10,7 @@ import {
 } from "@caisson/contract";
 import type { Reason, SandboxChange, SandboxRecord, Store } from "@caisson/store";
 import type { Logger } from "./logger.ts";
+import { sandboxNotFound } from "./sandbox-errors.ts";
 
 /** Lost races in a row after which a writer gives up; each one means that somebody else made progress. */
 const MAX_ATTEMPTS = 64;
@@ -88,11 +89,6 @@ export class StateWriter {
     for (const command of decision.commands) this.#carryOut(command, sandbox);
     return { kind: "moved", sandbox };
   }
-}
-
-/** The error for an id that no sandbox has. */
-export function sandboxNotFound(id: string): CaissonError {
-  return new CaissonError("sandbox_not_found", `There is no sandbox ${id}.`, { detail: { sandbox_id: id } });
 }
 
 function deadlineOf(state: SandboxState): number | null {
