@@ -8,6 +8,7 @@ import { Link } from "@caisson/link";
 import { cgroupUsage, freezeGroups, isFrozen, thawGroups } from "../cgroups/cgroup-control.ts";
 import { CgroupTree } from "../cgroups/cgroup-tree.ts";
 import type { Box, BoxSpec, BoxUsage, Handle, Provider, ProviderContext } from "../contract/provider.ts";
+import { countProcesses } from "../supervisor/count-processes.ts";
 import { bootId } from "../supervisor/process-identity.ts";
 import { startSupervisor } from "../supervisor/supervisor.ts";
 import type { IdRange, MountStep } from "../supervisor/supervisor-arguments.ts";
@@ -130,7 +131,10 @@ export class SupervisedProvider implements Provider {
   }
 
   async usage(handle: Handle): Promise<BoxUsage> {
-    return cgroupUsage(this.#find(handle).record?.cgroups ?? {});
+    const { dir, record } = this.#find(handle);
+    const usage = cgroupUsage(record?.cgroups ?? {});
+    const supervisor = record === undefined || usage.pids !== null ? undefined : supervisedBy(dir, record);
+    return supervisor === undefined ? usage : { ...usage, pids: countProcesses(supervisor.pid) };
   }
 
   async console(handle: Handle, lines: number): Promise<readonly string[]> {
