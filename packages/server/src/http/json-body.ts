@@ -1,14 +1,18 @@
 import { isUtf8 } from "node:buffer";
 import { CaissonError } from "@caisson/contract";
+import { brokenBound, type JsonBounds } from "./json-bounds.ts";
 import { findJsonMistake } from "./json-error.ts";
 
-/** Deepest nesting of a JSON body. */
-const MAX_DEPTH = 32;
+/** Far more structure than any request has, and little enough to parse at once. */
+const BOUNDS: JsonBounds = { depth: 32, parts: 20_000 };
 
 /** Reads a JSON body strictly. Throws `invalid_request` that says where it breaks. */
 export function parseJsonBody(bytes: Buffer): unknown {
   if (bytes.length === 0) throw malformed("The body is empty; this route takes a JSON object.");
   if (!isUtf8(bytes)) throw malformed("The body is not valid UTF-8.");
+  const broken = brokenBound(bytes, BOUNDS);
+  if (broken === "depth") throw malformed(`The body is nested deeper than ${BOUNDS.depth} levels.`);
+  if (broken === "parts") throw malformed(`The body has more than ${BOUNDS.parts} parts.`);
   const text = bytes.toString("utf8");
   let value: unknown;
   try {
@@ -22,19 +26,18 @@ export function parseJsonBody(bytes: Buffer): unknown {
     });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw malformed("The body must be a JSON object.");
-  check(value, "", MAX_DEPTH);
+  refusePrototypes(value, "");
   return value;
 }
 
-/** Refuses what later steps would drop or choke on: deep nesting, and members that JavaScript gives a meaning. */
-function check(value: unknown, path: string, depth: number): void {
+/** Refuses a member that JavaScript gives a meaning: later steps would drop it without a word. */
+function refusePrototypes(value: unknown, path: string): void {
   if (typeof value !== "object" || value === null) return;
-  if (depth === 0) throw malformed(`The body is nested deeper than ${MAX_DEPTH} levels.`);
   for (const [key, member] of Object.entries(value)) {
     const at = path === "" ? key : `${path}.${key}`;
     if (key === "__proto__")
       throw malformed(`The field ${at} is not allowed.`, { errors: [{ path: at, message: "is not a known field" }] });
-    check(member, at, depth - 1);
+    refusePrototypes(member, at);
   }
 }
 

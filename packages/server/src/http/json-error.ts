@@ -57,23 +57,21 @@ export function findJsonMistake(text: string): JsonMistake {
         continue;
       }
     } else if (!takeString() && !take(SCALAR)) break;
-    let more = false;
-    while (closers.length > 0 && !more) {
-      take(SPACE);
-      const closer = closers.at(-1) ?? "";
-      if (takeChar(closer)) closers.pop();
-      else more = takeChar(",") && (closer === "]" || takeKey());
-      if (!more && text[at - 1] !== closer) return place(text, at);
-    }
-    if (!more) {
-      take(SPACE);
-      break;
-    }
+    // After a value: close what ends here, then expect another value, or the end of the text.
+    for (take(SPACE); closers.length > 0 && takeChar(closers.at(-1) ?? ""); take(SPACE)) closers.pop();
+    const closer = closers.at(-1);
+    if (closer === undefined || !takeChar(",")) break;
+    if (closer === "}" && !takeKey()) break;
   }
   return place(text, at);
 }
 
 function place(text: string, position: number): JsonMistake {
-  const before = text.slice(0, position);
-  return { position, line: before.split("\n").length, column: position - before.lastIndexOf("\n") };
+  let line = 1;
+  let start = 0;
+  for (let at = text.indexOf("\n"); at >= 0 && at < position; at = text.indexOf("\n", start)) {
+    line += 1;
+    start = at + 1;
+  }
+  return { position, line, column: position - start + 1 };
 }

@@ -126,6 +126,8 @@ describe("strictness", () => {
     const json = { "content-type": "application/json" };
     const deep = await server.call("POST", "/sandboxes", { body: `{"a":${"[".repeat(5000)}${"]".repeat(5000)}}`, headers: json });
     expect((await problem(deep)).message).toContain("nested deeper");
+    const wide = await server.call("POST", "/sandboxes", { body: `{"a":[${"0,".repeat(30_000)}0]}`, headers: json });
+    expect((await problem(wide)).message).toContain("parts");
     const large = await server.call("POST", "/sandboxes", { json: { metadata: { a: "x".repeat(1_100_000) } } });
     expect(await problem(large)).toMatchObject({ status: 413, code: "payload_too_large" });
     const broken = await server.call("POST", "/sandboxes", { body: Uint8Array.of(0x22, 0xff, 0x22), headers: json });
