@@ -11,7 +11,8 @@ const TEST_ONLY = ["testkit", "vitest", "fast-check"];
 
 const IMPORT =
   /(?:^|[\s;}])(?:import|export)\s[^'"`;]*?from\s*["']([^"']+)["']|(?:^|[\s;}])import\s*["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/g;
-const isTest = (path) => /\.(?:long\.)?(?:test|bench)\.ts$|(?:^|\/)(?:conformance|testing|fixtures?|sim)(?:\/|[^/]*\.ts$)/.test(path);
+const isTest = (path) =>
+  /\.(?:long\.)?(?:test|bench)\.ts$|(?:^|\/)(?:[a-z-]*suite|conformance|testing|fixtures?|sim)(?:\/|[^/]*\.ts$)/.test(path);
 
 /** Every breach of the rules, one sentence each. */
 export function breaches() {
