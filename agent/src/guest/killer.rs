@@ -60,12 +60,12 @@ impl Server {
             None => return,
         };
         killer.rounds = killer.rounds.saturating_add(1);
-        // Whoever is told that all are dead may ask for the exit next.
-        let running = self
-            .sessions
-            .get(&id)
-            .map_or(false, |session| session.running());
-        if (below.is_empty() && !running) || now >= killer.give_up {
+        // Whoever is told that all are dead may ask for the exit, or for a new process, next: the exit is known then and
+        // the keeper, which goes last, has given every process number back.
+        let busy = self.sessions.get(&id).map_or(false, |session| {
+            session.running() || session.keeper.is_some()
+        });
+        if (below.is_empty() && !busy) || now >= killer.give_up {
             return self.finish_kill(id);
         }
         if !killer.killing {
@@ -97,6 +97,7 @@ impl Server {
             for source in killer.waiting {
                 self.reply(source, reply.clone(), true);
             }
+            self.check_finished(id);
         }
     }
 

@@ -324,6 +324,10 @@ impl Server {
         if !session.streams.iter().all(|stream| stream.complete) {
             return;
         }
+        // A timeout promises that the whole tree is dead by the time the exit is told.
+        if session.timed_out && self.killers.contains_key(&id) {
+            return;
+        }
         session.finished = true;
         session.compact();
         let sources: Vec<Source> = session.readers.iter().map(|reader| reader.source).collect();

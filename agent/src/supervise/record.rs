@@ -18,6 +18,7 @@ impl Lock {
         let failed = |error: io::Error| format!("lock {:?}: {}", path, error);
         let opened = fs::OpenOptions::new()
             .create(true)
+            .truncate(false)
             .read(true)
             .write(true)
             .open(path);
