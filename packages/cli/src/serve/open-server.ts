@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
+import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
 import { controlDefaults, Orchestrator, SteadyClock } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
 import { createKeyVerifier, createServer } from "@caisson/server";
@@ -84,7 +84,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     random,
   });
   opening.defer(() => server.close());
-  const url = await server.listen(config.server);
+  const url = await server.listen(config.server).catch((error: unknown) => Promise.reject(explainListen(error, config.server)));
   writePrivateFile(serverFilePath(dataDir), `${JSON.stringify({ url, pid: process.pid })}\n`);
   opening.defer(() => {
     if (readServerFile(dataDir)?.pid === process.pid) rmSync(serverFilePath(dataDir), { force: true });
@@ -99,4 +99,20 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     countSandboxes: async () => (await orchestrator.list({ limit: 1000 })).items.length,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+/** What keeps a server from listening, and what to do about it. */
+function explainListen(error: unknown, { host, port }: Config["server"]): unknown {
+  const failed = (message: string, remedy: string): CaissonError =>
+    new CaissonError("already_exists", message, { cause: error, detail: { remedy } });
+  switch ((error as NodeJS.ErrnoException).code) {
+    case "EADDRINUSE":
+      return failed(`Something else listens at ${host}:${port} already.`, "Stop it, or choose another port with --port or server.port.");
+    case "EADDRNOTAVAIL":
+      return failed(`This machine has no address ${host}.`, "Name one that it has with --host or server.host; 0.0.0.0 is all of them.");
+    case "EACCES":
+      return failed(`Port ${port} is for root only.`, "Choose a port above 1023 with --port or server.port.");
+    default:
+      return error;
+  }
 }
