@@ -1,4 +1,4 @@
-import type { AddressInfo } from "node:net";
+import { Server as NetServer, type AddressInfo } from "node:net";
 import type { App } from "./http/app.ts";
 import { createApp } from "./http/create-app.ts";
 import { LiveRequests } from "./http/live-requests.ts";
@@ -25,6 +25,23 @@ export async function createServer(options: ServerOptions): Promise<HttpServer> 
   const app = createApp(services, live);
   await registerRoutes(app, services);
   await app.ready();
+  let closed: Promise<void> | undefined;
+
+  async function close(): Promise<void> {
+    const { clock, limits } = services;
+    live.beginClose();
+    // Node's own way to close an HTTP server breaks answers that are not yet with their clients; this only stops listening.
+    NetServer.prototype.close.call(app.server);
+    const deadline = clock.schedule(limits.closeDeadlineMs, () => {
+      live.endAll();
+      app.server.closeAllConnections();
+    });
+    await live.idle();
+    deadline.cancel();
+    app.server.closeAllConnections();
+    await app.close();
+  }
+
   return {
     app,
     listen: async ({ host, port }) => {
@@ -32,17 +49,6 @@ export async function createServer(options: ServerOptions): Promise<HttpServer> 
       const address = app.server.address() as AddressInfo;
       return `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
     },
-    close: async () => {
-      live.beginClose();
-      const deadline = services.clock.schedule(services.limits.closeDeadlineMs, () => {
-        live.endAll();
-        app.server.closeAllConnections();
-      });
-      try {
-        await app.close();
-      } finally {
-        deadline.cancel();
-      }
-    },
+    close: () => (closed ??= close()),
   };
 }

@@ -181,8 +181,8 @@ it("a failure inside a stream is told in it, without what failed", async () => {
   expect(JSON.stringify(server.log)).toContain("secret inside");
 });
 
-it("closes by its deadline although a client takes nothing, and refuses what comes meanwhile", async () => {
-  await using server = await startTestServer({ limits: { closeDeadlineMs: 400 } });
+/** A streamed command whose client has stopped reading, once every buffer on the way is full. */
+async function stalledStream(server: TestServer): Promise<Socket> {
   const { id } = await server.operations.create({});
   const body = JSON.stringify({ command: "yes | head -c 500000000", stream: true });
   const socket = open(server);
@@ -191,11 +191,34 @@ it("closes by its deadline although a client takes nothing, and refuses what com
   );
   await once(socket, "readable");
   socket.pause();
+  // The buffers are full once two readings of what the command has written agree.
+  const written = async () => (await server.operations.withGuest(id, "process.list", (guest) => guest.sessions()))[0]?.stdout.end ?? 0;
+  let before = -1;
+  await expect.poll(async () => before === (before = await written()) && before > 0, { interval: 200, timeout: 20_000 }).toBe(true);
+  return socket;
+}
+
+it("closes by its deadline although a client takes nothing, and refuses what comes meanwhile", async () => {
+  await using server = await startTestServer({ limits: { closeDeadlineMs: 400 } });
+  const socket = await stalledStream(server);
   const began = performance.now();
   await server.server.close();
+  expect(performance.now() - began).toBeGreaterThan(300);
   expect(performance.now() - began).toBeLessThan(3_000);
   await expect(fetch(`${server.url}/live`)).rejects.toThrow("fetch failed");
   socket.destroy();
+});
+
+it("a slow client still gets all that was on its way, and then the reason", async () => {
+  await using server = await startTestServer();
+  const socket = await stalledStream(server);
+  const closed = server.server.close();
+  const received = rest(socket);
+  socket.resume();
+  const text = await received;
+  expect(text.slice(-2000)).toContain('"type":"error","code":"shutting_down"');
+  expect(text.endsWith("\r\n0\r\n\r\n")).toBe(true);
+  await closed;
 });
 
 it("waits for short requests when it closes", async () => {

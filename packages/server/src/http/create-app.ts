@@ -34,7 +34,6 @@ export function createApp(services: Services, live: LiveRequests): App {
     bodyLimit: limits.jsonBodyBytes,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    forceCloseConnections: "idle",
     keepAliveTimeout: limits.keepAliveMs,
     // A body may take as long as its client needs; each reader of one bounds its own waiting.
     requestTimeout: 0,
@@ -91,8 +90,6 @@ export function createApp(services: Services, live: LiveRequests): App {
       if (!reply.raw.writableFinished) scope.clientGone();
       logRequest(request, reply, clock);
       endUnreadBody(request);
-      // A connection that has nothing more to do would keep a closing server waiting.
-      if (live.closing) setImmediate(() => app.server.closeIdleConnections());
     });
     reply.headers({ "x-request-id": scope.id, ...SECURITY_HEADERS });
     if (applyCors(origins, request, reply)) return reply.code(204).send();

@@ -6,14 +6,10 @@ export class LiveRequests {
   readonly #all = new Set<RequestScope>();
   readonly #long = new Set<RequestScope>();
   #closing = false;
+  #onIdle: (() => void) | undefined;
 
   get closing(): boolean {
     return this.#closing;
-  }
-
-  /** How many requests are being answered. */
-  get size(): number {
-    return this.#all.size;
   }
 
   add(scope: RequestScope, kind: "short" | "long"): void {
@@ -24,6 +20,15 @@ export class LiveRequests {
   delete(scope: RequestScope): void {
     this.#all.delete(scope);
     this.#long.delete(scope);
+    if (this.#all.size === 0) this.#onIdle?.();
+  }
+
+  /** Resolves when the last byte of every answer is out, or its connection gone. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+      if (this.#all.size === 0) resolve();
+    });
   }
 
   /** Refuses what comes from now on and ends what could last. */
