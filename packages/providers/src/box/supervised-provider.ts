@@ -102,7 +102,8 @@ export class SupervisedProvider implements Provider {
 
   /** Waits for what is under way with a box, so that one that is just being started is not taken for a dead one. */
   async list(): Promise<readonly Box[]> {
-    const found = await Promise.all(this.#folders().map((sandboxId) => this.#queue.run(sandboxId, async () => this.#look(sandboxId))));
+    const known = this.#folders().filter((sandboxId) => !this.#trials.has(sandboxId));
+    const found = await Promise.all(known.map((sandboxId) => this.#queue.run(sandboxId, async () => this.#look(sandboxId))));
     return found.filter((box) => box !== undefined);
   }
 
