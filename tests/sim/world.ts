@@ -215,7 +215,10 @@ class World {
     const at = (): number => random.int(0, 120_000);
     const some = (odds: number, most: number, what: () => void): void => {
       if (!random.chance(odds)) return;
-      for (let i = random.int(1, most); i > 0; i -= 1) this.simulation.after(at(), () => this.#users.active && what());
+      for (let i = random.int(1, most); i > 0; i -= 1)
+        this.simulation.after(at(), () => {
+          if (this.#users.active) what();
+        });
     };
     some(0.6, 4, () => this.#crash());
     some(0.3, 3, () => this.#jump());

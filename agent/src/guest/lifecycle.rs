@@ -67,12 +67,6 @@ impl Server {
         let Plumbing { input, outputs, .. } = plumbing;
         let [stdout, stderr] = outputs;
         let limit = spec.output_limit;
-        let deadline = spec
-            .timeout_ms
-            .map(|limit| started + Duration::from_millis(limit));
-        if let Some(deadline) = deadline {
-            self.timers.set(deadline, Timer::Deadline(id));
-        }
         let mut session = Session {
             id,
             user_name: user.name,
@@ -94,7 +88,7 @@ impl Server {
             started_at_ms,
             exit: None,
             timed_out: false,
-            deadline,
+            deadline: None,
             finished: false,
             spec,
         };
@@ -202,6 +196,12 @@ impl Server {
             Some(session) => {
                 session.pid = pid;
                 session.watch_outputs(&self.epoll, tokens);
+                // The time of a process begins with it, not with the wish for it.
+                if let Some(limit) = session.spec.timeout_ms {
+                    let deadline = Instant::now() + Duration::from_millis(limit);
+                    session.deadline = Some(deadline);
+                    self.timers.set(deadline, Timer::Deadline(id));
+                }
                 (session.starter.take(), session.reply(false))
             }
         };

@@ -237,6 +237,7 @@ extern "C" {
     pub fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut c_void) -> c_int;
     pub fn kill(pid: c_int, signal: c_int) -> c_int;
     pub fn getpid() -> c_int;
+    pub fn getuid() -> c_uint;
     pub fn geteuid() -> c_uint;
     pub fn getegid() -> c_uint;
     pub fn setsid() -> c_int;

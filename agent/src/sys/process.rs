@@ -153,6 +153,12 @@ pub fn trim_allocator() {
 pub fn set_thread_file_identity(uid: u32, gid: u32, groups: Option<&[u32]>) -> io::Result<()> {
     // SAFETY: raw calls with plain numbers and one live slice.
     unsafe {
+        // After the way round below the thread first needs its rights back.
+        let real = abi::getuid();
+        if abi::geteuid() != real {
+            let keep = u32::MAX as u64;
+            check(abi::syscall(abi::SYS_SETRESUID, keep, u64::from(real), keep) as c_int)?;
+        }
         if let Some(groups) = groups {
             let done = abi::syscall(abi::SYS_SETGROUPS, groups.len(), groups.as_ptr());
             check(done as c_int)?;
@@ -166,9 +172,6 @@ pub fn set_thread_file_identity(uid: u32, gid: u32, groups: Option<&[u32]>) -> i
             // Kernels without these calls (gVisor): the effective ids, which
             // decide the same. Real and saved ids stay and lead back.
             let keep = u32::MAX as u64;
-            if abi::syscall(abi::SYS_SETRESUID, keep, 0u64, keep) < 0 && uid != 0 {
-                return Err(io::Error::last_os_error());
-            }
             check(abi::syscall(abi::SYS_SETRESGID, keep, gid as u64, keep) as c_int)?;
             check(abi::syscall(abi::SYS_SETRESUID, keep, uid as u64, keep) as c_int)?;
         }

@@ -58,15 +58,15 @@ export const configSchema = z
               .enum(["auto", "crun", "runc", "runsc"])
               .default("auto")
               .meta({ description: "Runtime of requests that name none; `auto` takes the first that works" }),
-            crun_path: z.string().min(1).default("crun").meta({ description: "Program" }),
-            runc_path: z.string().min(1).default("runc").meta({ description: "Program" }),
-            runsc_path: z.string().min(1).default("runsc").meta({ description: "Program" }),
+            crun_path: z.string().min(1).default("crun").meta({ description: "Program: a path, or a name to look up in PATH" }),
+            runc_path: z.string().min(1).default("runc").meta({ description: "Program: a path, or a name to look up in PATH" }),
+            runsc_path: z.string().min(1).default("runsc").meta({ description: "Program: a path, or a name to look up in PATH" }),
           })
           .prefault({}),
         bubblewrap: z
           .strictObject({
             enabled: z.boolean().default(true).meta({ description: "Whether to offer it" }),
-            bwrap_path: z.string().min(1).default("bwrap").meta({ description: "Program" }),
+            bwrap_path: z.string().min(1).default("bwrap").meta({ description: "Program: a path, or a name to look up in PATH" }),
           })
           .prefault({}),
         mock: z

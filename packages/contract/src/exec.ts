@@ -27,10 +27,9 @@ export const execRequestSchema = z
     }),
     stdin: z.string().max(8_388_608).optional().meta({ description: "Text for standard input, then end of file. Default: empty" }),
     stdin_base64: z.base64().max(11_184_812).optional().meta({ description: "Bytes for standard input, instead of `stdin`" }),
-    stdin_open: z
-      .boolean()
-      .optional()
-      .meta({ description: "Keep standard input open after that, for `POST …/processes/{process_id}/stdin`. Needs `stream` or `background`" }),
+    stdin_open: z.boolean().optional().meta({
+      description: "Keep standard input open after that, for `POST …/processes/{process_id}/stdin`. Needs `stream` or `background`",
+    }),
     stream: z.boolean().optional().meta({ description: "Answer as NDJSON while the command runs" }),
     background: z.boolean().optional().meta({ description: "Answer at once with the process; read its output later" }),
     output_limit: z

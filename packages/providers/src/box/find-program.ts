@@ -6,8 +6,9 @@ import process from "node:process";
 const SYSTEM_FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 const VERSION_LIMIT_MS = 5_000;
 
-/** The path of a program on this machine: from PATH, then the usual folders. */
+/** The path of a program on this machine: a path is taken as it is, a name is looked up in PATH, then in the usual folders. */
 export function findProgram(name: string): string | undefined {
+  if (name.includes("/")) return isExecutable(name) ? name : undefined;
   const folders = [...(process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder.startsWith("/")), ...SYSTEM_FOLDERS];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }

@@ -11,21 +11,35 @@ import { bwrapArguments } from "./bwrap-arguments.ts";
 const INSTALL = "apt-get install -y --no-install-recommends bubblewrap";
 const RUN_AS_ROOT = "only a worker that runs as root can do that";
 
+/** How the provider `bubblewrap` is set up. */
+export interface BubblewrapOptions {
+  /** The program: a path, or a name to look up. Default `bwrap`. */
+  readonly program?: string;
+}
+
 /** Boxes by bubblewrap: as root with everything that oci has, as a plain user with one id and without limits. */
-export function bubblewrapProvider(context: ProviderContext): Provider {
-  return new SupervisedProvider(new BubblewrapTechnology(), context);
+export function bubblewrapProvider(context: ProviderContext, options: BubblewrapOptions = {}): Provider {
+  return new SupervisedProvider(new BubblewrapTechnology(options.program ?? "bwrap"), context);
 }
 
 class BubblewrapTechnology implements Technology {
   readonly name = "bubblewrap";
   readonly tier = "process";
-  #program = "bwrap";
+  readonly #wanted: string;
+  #program: string;
+
+  constructor(program: string) {
+    this.#wanted = program;
+    this.#program = program;
+  }
 
   async probe(ground: Ground, tryBoot: TryBoot, signal?: AbortSignal): Promise<ProviderReport> {
     const base = { name: this.name, tier: this.tier, probed_at: new Date(ground.context.clock.now()).toISOString() } as const;
-    const program = findProgram("bwrap");
-    if (program === undefined)
-      return unavailable(base, { name: "bwrap", available: false, reason: "bubblewrap is not installed", remedy: INSTALL });
+    const program = findProgram(this.#wanted);
+    if (program === undefined) {
+      const reason = this.#wanted === "bwrap" ? "bubblewrap is not installed" : `there is no program ${this.#wanted}`;
+      return unavailable(base, { name: "bwrap", available: false, reason, remedy: INSTALL });
+    }
     this.#program = program;
     const version = await programVersion(program, signal);
     const runtime = { name: "bwrap", ...(version === undefined ? {} : { version }) };

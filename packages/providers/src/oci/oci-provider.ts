@@ -9,15 +9,28 @@ import type { Provider, ProviderContext } from "../contract/provider.ts";
 import { OCI_RUNTIMES, PID_FILE, type OciRuntime } from "./oci-runtime.ts";
 import { ociSpec } from "./oci-spec.ts";
 
+/** How the provider `oci` is set up. */
+export interface OciOptions {
+  /** Runtime of boxes that name none. Default: the best that works. */
+  readonly runtime?: string;
+  /** Program of a runtime, by its name: a path, or a name to look up. Default: the runtime's own name. */
+  readonly programs?: Readonly<Record<string, string>>;
+}
+
 /** Boxes by an OCI runtime: crun, runc, or runsc (gVisor). */
-export function ociProvider(context: ProviderContext): Provider {
-  return new SupervisedProvider(new OciTechnology(), context);
+export function ociProvider(context: ProviderContext, options: OciOptions = {}): Provider {
+  return new SupervisedProvider(new OciTechnology(options), context);
 }
 
 class OciTechnology implements Technology {
   readonly name = "oci";
   readonly tier = "container";
+  readonly #options: OciOptions;
   readonly #programs = new Map<string, string>();
+
+  constructor(options: OciOptions) {
+    this.#options = options;
+  }
 
   async probe(ground: Ground, tryBoot: TryBoot, signal?: AbortSignal): Promise<ProviderReport> {
     const base = { name: this.name, tier: this.tier, probed_at: new Date(ground.context.clock.now()).toISOString() } as const;
@@ -29,8 +42,17 @@ class OciTechnology implements Technology {
     }
     const runtimes: RuntimeReport[] = [];
     for (const runtime of OCI_RUNTIMES) runtimes.push(await this.#probeRuntime(runtime, capabilitiesOf(ground, runtime), tryBoot, signal));
-    const capabilities = runtimes.find((runtime) => runtime.available)?.capabilities;
+    const preferred = this.#options.runtime;
+    // The first that works is what a box without a wish gets.
+    if (preferred !== undefined) runtimes.sort((a, b) => Number(b.name === preferred) - Number(a.name === preferred));
+    const candidates = preferred === undefined ? runtimes : runtimes.slice(0, 1);
+    const capabilities = candidates.find((runtime) => runtime.available)?.capabilities;
     if (capabilities !== undefined) return { ...base, available: true, capabilities, limits: missingLimits(ground), runtimes };
+    const [first] = candidates;
+    if (preferred !== undefined && first !== undefined) {
+      const reason = `the configured runtime ${preferred} does not work: ${first.reason}`;
+      return { ...base, available: false, reason, remedy: first.remedy ?? "", capabilities: NO_CAPABILITIES, runtimes };
+    }
     const reason = `no OCI runtime works: ${runtimes.map((runtime) => `${runtime.name}: ${runtime.reason}`).join("; ")}`;
     return { ...base, available: false, reason, remedy: OCI_RUNTIMES[0]?.remedy ?? "", capabilities: NO_CAPABILITIES, runtimes };
   }
@@ -63,8 +85,12 @@ class OciTechnology implements Technology {
   }
 
   async #probeRuntime(runtime: OciRuntime, capabilities: Capabilities, tryBoot: TryBoot, signal?: AbortSignal): Promise<RuntimeReport> {
-    const program = findProgram(runtime.name);
-    if (program === undefined) return { name: runtime.name, available: false, reason: "it is not installed", remedy: runtime.remedy };
+    const wanted = this.#options.programs?.[runtime.name] ?? runtime.name;
+    const program = findProgram(wanted);
+    if (program === undefined) {
+      const reason = wanted === runtime.name ? "it is not installed" : `there is no program ${wanted}`;
+      return { name: runtime.name, available: false, reason, remedy: runtime.remedy };
+    }
     this.#programs.set(runtime.name, program);
     const version = await programVersion(program, signal);
     const report = { name: runtime.name, ...(version === undefined ? {} : { version }) };

@@ -188,12 +188,14 @@ export function isolationCases(get: () => Subject): void {
       const { subject, guest } = await walled(context);
       const entries = await collect(guest.listDir("/dev", { depth: 3 }));
       const usual = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
+      // a kernel of the box's own emulates these two for it; they lead nowhere else
+      if (await subject.hasOwnKernel()) usual.push("fuse", "tun");
       const odd = entries.filter(
         (entry) => (entry.type === "char" || entry.type === "block") && !usual.includes(entry.name) && !entry.path.startsWith("/dev/pts/"),
       );
       expect(odd.map((entry) => entry.path)).toEqual([]);
       const user = subject.capabilities.users ? { user: "root" } : {};
-      const { exit } = await subject.run(guest, { argv: ["mknod", "/tmp/sda", "b", "8", "0"], ...user });
+      const { exit } = await subject.run(guest, { command: "mknod /tmp/sda b 8 0 && head -c 1 /tmp/sda", ...user });
       expect(exit.code).not.toBe(0);
     });
 

@@ -56,7 +56,7 @@ export function lifecycleCases(get: () => Subject): void {
     it("stops: processes end, files stay, the same epoch boots again on them", async () => {
       const subject = get();
       const booted = await subject.boot();
-      await booted.guest.writeFile("/tmp/kept", bytesOf("kept"));
+      await booted.guest.writeFile("/home/user/kept", bytesOf("kept"));
       await booted.guest.spawn({ command: "sleep 600" });
       await subject.provider.stop(booted.box.handle);
       await subject.provider.stop(booted.box.handle);
@@ -65,7 +65,7 @@ export function lifecycleCases(get: () => Subject): void {
       const listed = (await subject.provider.list()).find((box) => box.sandboxId === booted.spec.sandboxId);
       expect(listed?.status).toBe("stopped");
       const again = await subject.connect(await subject.start(booted.spec));
-      expect(await readText(again.guest, "/tmp/kept")).toBe("kept");
+      expect(await readText(again.guest, "/home/user/kept")).toBe("kept");
       expect(await again.guest.sessions()).toEqual([]);
       await subject.destroy(booted);
     });

@@ -55,8 +55,17 @@ export class Subject {
   /** Skips the case where the box has a kernel of its own: what is refused there protects nothing. */
   async needsHostKernel(context: TestContext): Promise<void> {
     this.needsWall(context);
-    const inside = (await this.text((await this.shared()).guest, "uname -r")).trim();
+    const inside = await this.kernel();
     context.skip(inside !== release(), `the box has a kernel of its own (${inside})`);
+  }
+
+  /** Whether the box runs on a kernel of its own, whose devices are not the machine's. */
+  async hasOwnKernel(): Promise<boolean> {
+    return (await this.kernel()) !== release();
+  }
+
+  async kernel(): Promise<string> {
+    return (await this.text((await this.shared()).guest, "uname -r")).trim();
   }
 
   spec(changes: BoxChanges = {}): BoxSpec {
