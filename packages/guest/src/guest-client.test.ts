@@ -132,35 +132,74 @@ describe("guest client", () => {
     ["sessions that are no maps", { ListSessions: (call) => call.reply({ sessions: [1] }, { fin: true }) }, (c) => c.sessions()],
     [
       "an exit with code and signal",
-      { ExecCommand: (call) => (call.reply({ id: 1, pid: 1 }), call.sendEvent({ ...EXIT, signal: "KILL" }, { fin: true })) },
+      {
+        ExecCommand: (call) => {
+          call.reply({ id: 1, pid: 1 });
+          return call.sendEvent({ ...EXIT, signal: "KILL" }, { fin: true });
+        },
+      },
       async (c) => all(await c.exec({ command: "x" })),
     ],
     [
       "an end without an exit",
-      { ExecCommand: (call) => (call.reply({ id: 1, pid: 1 }), call.end()) },
+      {
+        ExecCommand: (call) => {
+          call.reply({ id: 1, pid: 1 });
+          return call.end();
+        },
+      },
       async (c) => all(await c.exec({ command: "x" })),
     ],
     [
       "output on stream 0",
-      { ExecCommand: (call) => (call.reply({ id: 1, pid: 1 }), call.write(Buffer.from("x"), 0)) },
+      {
+        ExecCommand: (call) => {
+          call.reply({ id: 1, pid: 1 });
+          return call.write(Buffer.from("x"), 0);
+        },
+      },
       async (c) => all(await c.exec({ command: "x" })),
     ],
     [
       "an unknown event",
-      { ExecCommand: (call) => (call.reply({ id: 1, pid: 1 }), call.sendEvent({ type: "party" })) },
+      {
+        ExecCommand: (call) => {
+          call.reply({ id: 1, pid: 1 });
+          return call.sendEvent({ type: "party" });
+        },
+      },
       async (c) => all(await c.exec({ command: "x" })),
     ],
     [
       "a gap that goes back",
-      { ExecCommand: (call) => (call.reply({ id: 1, pid: 1 }), call.sendEvent({ type: "gap", stream: "stdout", from: 5, to: 3 })) },
+      {
+        ExecCommand: (call) => {
+          call.reply({ id: 1, pid: 1 });
+          return call.sendEvent({ type: "gap", stream: "stdout", from: 5, to: 3 });
+        },
+      },
       async (c) => all(await c.exec({ command: "x" })),
     ],
     [
       "more bytes of a file than asked for",
-      { ReadFile: (call) => (call.reply({ entry: ENTRY }), call.write(Buffer.from("abc"))) },
+      {
+        ReadFile: (call) => {
+          call.reply({ entry: ENTRY });
+          return call.write(Buffer.from("abc"));
+        },
+      },
       async (c) => all((await c.readFile("/a", { length: 2 })).content),
     ],
-    ["a listing with bytes in it", { ListDir: (call) => (call.reply({}), call.write(Buffer.from("abc"))) }, (c) => all(c.listDir("/"))],
+    [
+      "a listing with bytes in it",
+      {
+        ListDir: (call) => {
+          call.reply({});
+          return call.write(Buffer.from("abc"));
+        },
+      },
+      (c) => all(c.listDir("/")),
+    ],
   ];
   it.each(answers)("calls %s a protocol error and leaves the channel", async (_name, handlers, run) => {
     const { client, link } = guest(handlers);

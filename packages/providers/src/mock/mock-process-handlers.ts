@@ -67,7 +67,10 @@ async function streamOutput(call: IncomingCall, session: MockSession, at: [numbe
       }
     }
     if (sent) continue;
-    if (session.exit !== undefined) return void (await call.sendEvent(session.exit, { fin: true }));
+    if (session.exit !== undefined) {
+      await call.sendEvent(session.exit, { fin: true });
+      return;
+    }
     if (!follow) return call.end();
     await session.changes.next();
   }

@@ -53,7 +53,7 @@ export interface CommandCall {
   readonly io: Io;
   readonly state: ShellState;
   /** Runs another command with the same streams. */
-  run(argv: readonly string[]): Promise<number>;
+  readonly run: (argv: readonly string[]) => Promise<number>;
 }
 /** A command of the mock's shell: returns its exit code. */
 export type MockCommand = (call: CommandCall) => Promise<number> | number;

@@ -123,7 +123,7 @@ async function wc(call: CommandCall): Promise<number> {
 async function tr({ args, io }: CommandCall): Promise<number> {
   const [from = "", to = ""] = args.map(unescape);
   const text = (await readAll(io.stdin)).toString("latin1");
-  const out = [...text].map((char) => (from.includes(char) ? (to[from.indexOf(char)] ?? to.at(-1) ?? "") : char)).join("");
+  const out = Array.from(text, (char) => (from.includes(char) ? (to[from.indexOf(char)] ?? to.at(-1) ?? "") : char)).join("");
   await put(io.stdout, Buffer.from(out, "latin1"));
   return 0;
 }

@@ -73,7 +73,8 @@ export class ArchiveTree {
   digest(): string {
     const hash = createHash("sha256");
     const sorted = [...this.#nodes].sort(([a], [b]) => (a < b ? -1 : 1));
-    for (const [path, node] of sorted) hash.update(JSON.stringify([path, ...Object.entries(node).sort(), "\n"]));
+    for (const [path, node] of sorted)
+      hash.update(JSON.stringify([path, ...Object.entries(node).sort(([a], [b]) => (a < b ? -1 : 1)), "\n"]));
     return `sha256:${hash.digest("hex")}`;
   }
 }
