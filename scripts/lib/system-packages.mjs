@@ -16,6 +16,8 @@ export const RUNTIME_NEEDS = [
   { present: program("newuidmap"), packages: ["uidmap"] },
   { present: program("skopeo"), packages: ["skopeo"] },
   { present: program("umoci"), packages: ["umoci"] },
+  // The image `host` shows the machine's /usr: a sandbox has Python when the machine has it there.
+  { present: anyFile("/usr/bin/python3"), packages: ["python3"] },
 ];
 
 /** What building the agent needs. */
