@@ -1,5 +1,6 @@
 import {
   CaissonError,
+  formatDuration,
   parseDuration,
   type Capabilities,
   type CreateSandbox,
@@ -30,7 +31,7 @@ export function ttlOf(ttl: string | undefined, defaults: ControlDefaults): numbe
 /** Refuses what is no time to live or a longer one than allowed. */
 export function checkTtl(ms: number, defaults: ControlDefaults): void {
   if (ms > 0 && ms <= defaults.maxTtlMs) return;
-  const message = `must be longer than nothing and at most ${defaults.maxTtlMs} ms (defaults.max_ttl)`;
+  const message = `must be longer than nothing and at most ${formatDuration(defaults.maxTtlMs)} (defaults.max_ttl)`;
   throw new CaissonError("invalid_request", `ttl ${message}.`, { errors: [{ path: "ttl", message }] });
 }
 

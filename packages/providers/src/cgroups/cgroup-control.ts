@@ -6,6 +6,8 @@ import { hasSystemCode, readCgroupFile, readCgroupKey, readCgroupNumber, writeCg
 import type { CgroupPaths } from "./cgroup-tree.ts";
 
 const FREEZE_LIMIT_MS = 5_000;
+/** Looks after which a v1 freezer is let go and asked again: a process caught between two states can hold it up for good. */
+const LOOKS_PER_FREEZE = 50;
 
 /** What the groups of a box use now; null where nothing counts it. */
 export function cgroupUsage(groups: CgroupPaths): BoxUsage {
@@ -41,7 +43,9 @@ export async function freezeGroups(groups: CgroupPaths, clock: Clock, signal?: A
   const deadline = clock.monotonic() + FREEZE_LIMIT_MS;
   setFrozen(groups, "frozen");
   try {
-    while (!standsStill(groups)) {
+    for (let looks = 1; !standsStill(groups); looks++) {
+      if (looks % LOOKS_PER_FREEZE === 0 && groups["unified"] === undefined) setFrozen(groups, "running");
+      setFrozen(groups, "frozen");
       if (clock.monotonic() > deadline)
         throw new CaissonError("provider_failed", `The sandbox did not freeze within ${FREEZE_LIMIT_MS} ms.`);
       await clock.sleep(1, signal);

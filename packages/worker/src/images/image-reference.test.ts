@@ -10,9 +10,9 @@ test.each([
   ["localhost/app:1", "localhost/app:1"],
   ["127.0.0.1:5000/a/b/c:v1.2", "127.0.0.1:5000/a/b/c:v1.2"],
   ["127.0.0.1:5000/app", "127.0.0.1:5000/app:latest"],
-  ["GHCR.io/a/b", "ghcr.io/a/b:latest"],
+  ["Registry.Example/a/b", "registry.example/a/b:latest"],
   [`debian@${DIGEST}`, `docker.io/library/debian@${DIGEST}`],
-  [`ghcr.io/a/b:1@${DIGEST}`, `ghcr.io/a/b:1@${DIGEST}`],
+  [`registry.example/a/b:1@${DIGEST}`, `registry.example/a/b:1@${DIGEST}`],
   ["[::1]:5000/app:1", "[::1]:5000/app:1"],
 ])("%s is %s", (given, text) => {
   expect(parseReference(given)?.text).toBe(text);
