@@ -1,4 +1,5 @@
-// `npm test`: sets up what the tests need, then checks the code and runs every suite. `--long` runs the long ones too.
+// `npm test`: sets up what the tests need, then checks the code and runs every suite. `--long` runs the long forms: ten times
+// the simulator's seeds and the commands, more fuzzing, and suites named `*.long.test.ts`.
 // Further arguments go to vitest.
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -11,6 +12,8 @@ import { BUILD_NEEDS, ensureSystemPackages, RUNTIME_NEEDS, TEST_NEEDS } from "./
 import { bold, dim, main, run, runAttached, say, seconds, step, yellow } from "./lib/terminal.mjs";
 
 const PROVIDERS = "mock,oci:crun,oci:runc,oci:runsc,bubblewrap,bubblewrap:user";
+/** What `--long` asks of suites that have a short form; each can be set by hand. */
+const LONG = { LONG_TESTS: "1", SIM_SEEDS: "100000", CAISSON_RUNS: "100000", CAISSON_FUZZ_CASES: "20000" };
 const REPORT = join(CACHE, "vitest.json");
 
 await main(async () => {
@@ -22,7 +25,7 @@ await main(async () => {
   await ensureAgent();
 
   const failedChecks = await check();
-  const cargo = await cargoTests();
+  const cargo = await cargoTests(long ? longSettings() : {});
   const strict = complete || process.env.CI === "true";
   if (!strict) say(`${yellow("!")} Not everything could be installed: suites of providers that do not work here are skipped.`);
   const vitest = await vitestSuites(
@@ -53,18 +56,18 @@ async function ensureRunsc() {
   );
 }
 
-async function cargoTests() {
+async function cargoTests(settings) {
   if (findProgram("cargo") === undefined) {
     say(`${yellow("-")} cargo test skipped: no cargo on this machine`);
     return { passed: 0, failed: 0, skipped: 0 };
   }
   let ok = true;
-  const output = await step("cargo test", () => run("cargo", ["test", "--offline"], { cwd: join(ROOT, "agent"), env: childEnv() })).catch(
-    () => {
-      ok = false;
-      return "";
-    },
-  );
+  const output = await step("cargo test", () =>
+    run("cargo", ["test", "--offline"], { cwd: join(ROOT, "agent"), env: childEnv(settings) }),
+  ).catch(() => {
+    ok = false;
+    return "";
+  });
   const total = { passed: 0, failed: ok ? 0 : 1, skipped: 0 };
   for (const match of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm)) {
     total.passed += Number(match[1]);
@@ -79,7 +82,7 @@ async function vitestSuites(node, args, { long, strict }) {
   mkdirSync(CACHE, { recursive: true });
   rmSync(REPORT, { force: true });
   const env = childEnv({
-    ...(long ? { LONG_TESTS: "1" } : {}),
+    ...(long ? longSettings() : {}),
     ...(strict ? { REQUIRE_PROVIDERS: process.env.REQUIRE_PROVIDERS ?? PROVIDERS, REQUIRE_IMAGES: process.env.REQUIRE_IMAGES ?? "1" } : {}),
   });
   const vitest = join(ROOT, "node_modules", "vitest", "vitest.mjs");
@@ -93,6 +96,10 @@ async function vitestSuites(node, args, { long, strict }) {
     failed: failed === 0 && code !== 0 ? 1 : failed,
     skipped: report.numPendingTests + report.numTodoTests,
   };
+}
+
+function longSettings() {
+  return Object.fromEntries(Object.entries(LONG).map(([name, value]) => [name, process.env[name] ?? value]));
 }
 
 function readReport() {

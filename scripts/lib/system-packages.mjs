@@ -35,6 +35,7 @@ export const TEST_NEEDS = [
   { present: program("docker-registry"), packages: ["docker-registry"] },
   { present: program("busybox"), packages: ["busybox-static"] },
   { present: program("chromium"), packages: ["chromium"] },
+  { present: program("curl"), packages: ["curl"] },
   { present: anyFile("/etc/ssl/certs/ca-certificates.crt"), packages: ["ca-certificates"] },
 ];
 

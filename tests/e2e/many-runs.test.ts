@@ -5,7 +5,7 @@ import { TestServer } from "../harness/server.ts";
 const RUNS = Number(process.env.CAISSON_RUNS ?? 10_000);
 const CONCURRENCY = 32;
 
-it(`${RUNS} short commands at concurrency ${CONCURRENCY}: no byte lost, every exit right`, { timeout: 600_000 }, async () => {
+it(`${RUNS} short commands at concurrency ${CONCURRENCY}: no byte lost, every exit right`, { timeout: 3_600_000 }, async () => {
   await using server = await TestServer.start({ CAISSON_LOGGING__LEVEL: "warn" });
   const sandboxes = await Promise.all(Array.from({ length: 4 }, () => server.json<Sandbox>("POST", "/sandboxes", {})));
   let next = 0;
