@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ExecRecord, Process, Sandbox } from "@caisson/contract";
 import { expect, it } from "vitest";
 import { tracesOf } from "../harness/machine.ts";
@@ -47,11 +46,12 @@ it("kill -9 of the server: 20 sandboxes, 20 MB each, byte-exact, nothing left", 
       }),
     ),
   );
-  // wait for the middle: half of the bytes of the first one are there
-  for (;;) {
-    const first = await server.json<Process>("GET", `/sandboxes/${sandboxes[0]?.id}/processes/${begun[0]?.process_id}`);
-    if (first.stdout.end >= TOTAL / 4) break;
-    await sleep(50);
+  // the middle is reached when a quarter of the first one's bytes were read
+  let read = 0;
+  const first = await server.fetch("GET", `/sandboxes/${ids[0]}/processes/${begun[0]?.process_id}/output`);
+  for await (const record of ndjson(first)) {
+    if (record.type === "output") read += outputBytes(record).length;
+    if (read >= TOTAL / 4) break;
   }
   await server.kill9();
   const started = performance.now();

@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const CLI = join(ROOT, "packages/cli/bin/caisson.mjs");
@@ -57,29 +56,26 @@ export class TestServer {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const child = this.#child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on("data", (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-262_144)));
-    }
-    const deadline = Date.now() + 60_000;
-    while (Date.now() < deadline) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`serve ended early:\n${this.#output}`);
-      const info = await readFile(join(this.dataDir, "server.json"), "utf8").then(
-        (text) => JSON.parse(text) as { url: string; pid: number },
-        () => undefined,
-      );
-      if (info?.pid === child.pid && info !== undefined && (await isReady(info.url))) {
-        const keys = JSON.parse(await readFile(join(this.dataDir, "credentials.json"), "utf8")) as {
-          api_key: string;
-          admin_api_key: string;
-        };
-        this.url = info.url;
-        this.apiKey = keys.api_key;
-        this.adminKey = keys.admin_api_key;
-        return;
+    this.#output = "";
+    this.url = await new Promise<string>((resolve, reject) => {
+      const fail = (why: string): void => reject(new Error(`${why}:\n${this.#output}`));
+      const timer = setTimeout(() => fail("serve was not up within 60 s"), 60_000);
+      child.once("exit", () => fail("serve ended early"));
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on("data", (chunk: Buffer) => {
+          this.#output = (this.#output + chunk.toString()).slice(-262_144);
+          const url = /^Caisson is up at (\S+)/m.exec(this.#output)?.[1];
+          if (url === undefined) return;
+          clearTimeout(timer);
+          resolve(url);
+        });
       }
-      await sleep(20); // the process offers no event to wait for: its readiness is what is polled
-    }
-    throw new Error(`serve was not ready within 60 s:\n${this.#output}`);
+    });
+    const ready = await fetch(`${this.url}/ready`);
+    if (!ready.ok) throw new Error(`serve is up but not ready: ${await ready.text()}`);
+    const keys = JSON.parse(await readFile(join(this.dataDir, "credentials.json"), "utf8")) as { api_key: string; admin_api_key: string };
+    this.apiKey = keys.api_key;
+    this.adminKey = keys.admin_api_key;
   }
 
   /** Kills the process with SIGKILL and waits until it is gone. */
@@ -134,11 +130,4 @@ export class TestServer {
     await this.stop();
     await rm(this.dataDir, { recursive: true, force: true });
   }
-}
-
-async function isReady(url: string): Promise<boolean> {
-  return fetch(`${url}/ready`).then(
-    (response) => response.ok,
-    () => false,
-  );
 }
