@@ -25,6 +25,7 @@ describe("the layout of control groups", () => {
       kind: "hybrid",
       v2Mount: "/sys/fs/cgroup/unified",
     });
+    expect(parseCgroupLayout(`${V2}\n31 30 0:30 / /sys/fs/cgroup/net_cls rw - cgroup net_cls rw,net_cls`)).toMatchObject({ kind: "v2" });
     expect(parseCgroupLayout("1 0 254:0 / / rw - ext4 /dev/vda rw")).toMatchObject({ kind: "none" });
   });
 });

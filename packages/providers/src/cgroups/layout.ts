@@ -12,6 +12,8 @@ export interface CgroupLayout {
   readonly v2Mount: string | null;
 }
 
+/** Controllers that limits are made with. Where none of them is on v1, a v1 mount of another one (a VPN's net_cls) is of no matter. */
+const LIMITING = ["memory", "cpu", "pids"];
 const V1_FLAGS = new Set(["rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods"]);
 
 /** Reads the layout from the text of `/proc/self/mountinfo`. */
@@ -31,8 +33,9 @@ export function parseCgroupLayout(mountinfo: string): CgroupLayout {
       if (!V1_FLAGS.has(option) && !option.includes("=")) controllers[option] ??= mountPoint;
     }
   }
-  const hasV1 = Object.keys(controllers).length > 0;
-  const kind = hasV1 ? (v2Mount === null ? "v1" : "hybrid") : v2Mount === null ? "none" : "v2";
+  const limitsByV1 = LIMITING.some((controller) => controllers[controller] !== undefined);
+  const withoutV2 = Object.keys(controllers).length > 0 ? "v1" : "none";
+  const kind = v2Mount === null ? withoutV2 : limitsByV1 ? "hybrid" : "v2";
   return { kind, controllers, v1Mounts, v2Mount };
 }
 
