@@ -52,8 +52,8 @@ describe("limits in the words of v2", () => {
 
   it("are written and read back", () => {
     // A folder with the files of a group stands in for the controllers that this machine's v2 hierarchy may lack.
-    const group = join(mount, "caisson-x");
-    mkdirSync(group);
+    const group = join(mount, "caisson", "caisson-x");
+    mkdirSync(group, { recursive: true });
     for (const [name, text] of Object.entries({
       "memory.max": "max",
       "memory.swap.max": "max",
@@ -73,5 +73,19 @@ describe("limits in the words of v2", () => {
     expect(readFileSync(join(group, "cpu.max"), "utf8")).toMatch(/^50000 100000/);
     expect(readFileSync(join(group, "pids.max"), "utf8")).toMatch(/^40/);
     expect(cgroupUsage(groups)).toEqual({ memoryBytes: 4096, cpuMs: 2500, pids: 3, oomKills: 1 });
+  });
+
+  it("hold when systemd takes back the controllers at the top", () => {
+    // The kernel refuses that as long as a group in between hands them down: both levels must be told to.
+    const folders = [mount, join(mount, "caisson")];
+    for (const folder of folders) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, "cgroup.controllers"), "cpuset cpu memory pids\n");
+      writeFileSync(join(folder, "cgroup.subtree_control"), "memory pids\n");
+    }
+    const tree = new CgroupTree("caisson-", { kind: "v2", controllers: {}, v1Mounts: [], v2Mount: mount });
+    tree.create("y", {});
+    for (const folder of folders) expect(readFileSync(join(folder, "cgroup.subtree_control"), "utf8")).toMatch(/^\+cpu/);
+    expect(tree.groupPath("y")).toBe("caisson/caisson-y");
   });
 });

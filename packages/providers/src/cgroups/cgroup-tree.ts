@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Resources } from "@caisson/contract";
 import { hasSystemCode, readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
@@ -20,11 +20,17 @@ export interface CgroupPowers {
 const NO_POWERS = { memory: false, cpu: false, pids: false, freeze: false };
 const V1_CONTROLLERS = ["memory", "cpu", "cpuacct", "pids", "freezer"];
 const V2_CONTROLLERS = ["memory", "cpu", "pids"];
+/**
+ * Group above all boxes on v2. It hands the controllers down, which keeps them switched on at the top: systemd takes away
+ * there what none of its units asks for, at each reload, and the limits of groups right below would go with it unnoticed.
+ * It is shared by all workers and stays, as one that another worker just fills must not be pulled away.
+ */
+const V2_PARENT = "caisson";
 const CPU_PERIOD_US = 100_000;
 /** Most processes and threads of a box that names no limit: a fork bomb ends its own box, never the machine. */
 export const PROCESS_CEILING = 4096;
 
-/** Makes and removes groups at the top of this machine's hierarchies, whatever their layout. */
+/** Makes and removes groups near the top of this machine's hierarchies, whatever their layout. */
 export class CgroupTree {
   readonly layout: CgroupLayout;
   readonly #prefix: string;
@@ -35,9 +41,9 @@ export class CgroupTree {
     this.#prefix = prefix;
   }
 
-  /** Name of a box's group. */
-  groupName(sandboxId: string): string {
-    return `${this.#prefix}${sandboxId}`;
+  /** Path of a box's group below the mount point of a hierarchy. */
+  groupPath(sandboxId: string): string {
+    return join(this.#parent, `${this.#prefix}${sandboxId}`);
   }
 
   /** Tries it: makes a group and looks at what it has. */
@@ -74,10 +80,12 @@ export class CgroupTree {
 
   /** Makes the groups of a box and writes its limits. Existing ones are taken over. */
   create(sandboxId: string, resources: Resources): CgroupPaths {
-    const name = this.groupName(sandboxId);
+    const path = this.groupPath(sandboxId);
     if (this.layout.kind === "v2" && this.layout.v2Mount !== null) {
-      this.#enableControllers(this.layout.v2Mount);
-      const unified = join(this.layout.v2Mount, name);
+      const parent = join(this.layout.v2Mount, this.#parent);
+      const unified = join(this.layout.v2Mount, path);
+      mkdirSync(parent, { recursive: true });
+      for (const above of [this.layout.v2Mount, parent]) enableControllers(above);
       mkdirSync(unified, { recursive: true });
       writeV2Limits(unified, resources);
       return { unified };
@@ -86,7 +94,7 @@ export class CgroupTree {
     for (const controller of V1_CONTROLLERS) {
       const mount = this.layout.controllers[controller];
       if (mount === undefined) continue;
-      groups[controller] = join(mount, name);
+      groups[controller] = join(mount, path);
       mkdirSync(groups[controller], { recursive: true });
     }
     writeV1Limits(groups, resources);
@@ -95,16 +103,16 @@ export class CgroupTree {
 
   /** Every folder a runtime that makes groups of its own under this name may leave. */
   everyFolder(sandboxId: string): readonly string[] {
-    const mounts = [...this.layout.v1Mounts, ...(this.layout.v2Mount === null ? [] : [this.layout.v2Mount])];
-    return mounts.map((mount) => join(mount, this.groupName(sandboxId)));
+    return this.#mounts.map((mount) => join(mount, this.groupPath(sandboxId)));
   }
 
   /** The sandbox ids of all groups of ours on the machine, known or not. */
   list(): ReadonlySet<string> {
     const found = new Set<string>();
-    const mounts = [...this.layout.v1Mounts, ...(this.layout.v2Mount === null ? [] : [this.layout.v2Mount])];
-    for (const mount of mounts) {
-      for (const name of readdirSync(mount)) if (name.startsWith(this.#prefix)) found.add(name.slice(this.#prefix.length));
+    for (const mount of this.#mounts) {
+      const parent = join(mount, this.#parent);
+      const names = existsSync(parent) ? readdirSync(parent) : [];
+      for (const name of names) if (name.startsWith(this.#prefix)) found.add(name.slice(this.#prefix.length));
     }
     return found;
   }
@@ -114,18 +122,26 @@ export class CgroupTree {
     for (const group of Object.values(groups)) removeGroup(group);
   }
 
-  #enableControllers(mount: string): void {
-    const enabled = new Set(readCgroupFile(mount, "cgroup.subtree_control")?.split(" "));
-    const offered = new Set(readCgroupFile(mount, "cgroup.controllers")?.split(" "));
-    for (const controller of V2_CONTROLLERS) {
-      if (offered.has(controller) && !enabled.has(controller)) {
-        try {
-          writeCgroupFile(mount, "cgroup.subtree_control", `+${controller}`);
-        } catch (error) {
-          // Processes in this very group forbid it: then the power is missing, which `powers` reports.
-          if (!hasSystemCode(error, "EBUSY", "EPERM", "EACCES", "EROFS", "ENOENT")) throw error;
-        }
-      }
+  get #parent(): string {
+    return this.layout.kind === "v2" ? V2_PARENT : "";
+  }
+
+  get #mounts(): readonly string[] {
+    return [...this.layout.v1Mounts, ...(this.layout.v2Mount === null ? [] : [this.layout.v2Mount])];
+  }
+}
+
+/** Lets the groups below a v2 group have the controllers that it has itself. */
+function enableControllers(group: string): void {
+  const enabled = new Set(readCgroupFile(group, "cgroup.subtree_control")?.split(" "));
+  const offered = new Set(readCgroupFile(group, "cgroup.controllers")?.split(" "));
+  for (const controller of V2_CONTROLLERS) {
+    if (!offered.has(controller) || enabled.has(controller)) continue;
+    try {
+      writeCgroupFile(group, "cgroup.subtree_control", `+${controller}`);
+    } catch (error) {
+      // Processes in this very group forbid it: then the power is missing, which `powers` reports.
+      if (!hasSystemCode(error, "EBUSY", "EPERM", "EACCES", "EROFS", "ENOENT")) throw error;
     }
   }
 }

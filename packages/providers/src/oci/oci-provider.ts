@@ -70,7 +70,7 @@ class OciTechnology implements Technology {
       ...(runtime.listen === "bound" ? { socketFolder: join(input.stage, STAGED.socketFolder) } : {}),
       uids: input.uids,
       gids: input.gids,
-      ...(runtime.cgroups === "named" ? { cgroupsPath: `/${input.ground.cgroups.groupName(sandboxId)}` } : {}),
+      ...(runtime.cgroups === "named" ? { cgroupsPath: `/${input.ground.cgroups.groupPath(sandboxId)}` } : {}),
     });
     return {
       argv: runtime.command({ program: this.#programs.get(runtime.name) ?? runtime.name, dir: input.dir, sandboxId }),
