@@ -8,7 +8,7 @@ it("the table, the protocol page and the agent name the same guest methods", () 
   const page = readFileSync(new URL("docs/protocol.md", project), "utf8");
   const section = page.slice(page.indexOf("## Guest methods"), page.indexOf("**process**"));
   const documented = [...section.matchAll(/^\| ([A-Z]\w+) \|/gm)].map((match) => match[1]);
-  expect(documented.toSorted()).toEqual(Object.keys(GUEST_METHODS).toSorted());
+  expect(new Set(documented)).toEqual(new Set(Object.keys(GUEST_METHODS)));
   const agent = readFileSync(new URL("agent/src/guest/methods.rs", project), "utf8");
   expect(Object.keys(GUEST_METHODS).filter((method) => !agent.includes(`"${method}"`))).toEqual([]);
 });

@@ -131,18 +131,20 @@ export class CgroupTree {
   }
 }
 
-/** Lets the groups below a v2 group have the controllers that it has itself. */
+/**
+ * Lets the groups below a v2 group have the controllers that it has itself. All at once: `cpu` and `pids` alone could be had
+ * in spite of processes in this very group, but then no process may enter the groups below it any more.
+ */
 function enableControllers(group: string): void {
   const enabled = new Set(readCgroupFile(group, "cgroup.subtree_control")?.split(" "));
   const offered = new Set(readCgroupFile(group, "cgroup.controllers")?.split(" "));
-  for (const controller of V2_CONTROLLERS) {
-    if (!offered.has(controller) || enabled.has(controller)) continue;
-    try {
-      writeCgroupFile(group, "cgroup.subtree_control", `+${controller}`);
-    } catch (error) {
-      // Processes in this very group forbid it: then the power is missing, which `powers` reports.
-      if (!hasSystemCode(error, "EBUSY", "EPERM", "EACCES", "EROFS", "ENOENT")) throw error;
-    }
+  const missing = V2_CONTROLLERS.filter((controller) => offered.has(controller) && !enabled.has(controller));
+  if (missing.length === 0) return;
+  try {
+    writeCgroupFile(group, "cgroup.subtree_control", missing.map((controller) => `+${controller}`).join(" "));
+  } catch (error) {
+    // Processes in this very group forbid it: then the power is missing, which `powers` reports.
+    if (!hasSystemCode(error, "EBUSY", "EPERM", "EACCES", "EROFS", "ENOENT")) throw error;
   }
 }
 
