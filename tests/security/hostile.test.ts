@@ -37,6 +37,18 @@ async function run(
   return { status: response.status, body: (await response.json()) as ExecResult & Problem };
 }
 
+/** Paths of all sockets in a folder; what may not be looked into (the kernel's side of an overlay) holds none. */
+async function socketsBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const found = await Promise.all(
+    entries.map(async (entry) => {
+      const path = join(folder, entry.name);
+      return entry.isDirectory() ? socketsBelow(path) : entry.isSocket() ? [path] : [];
+    }),
+  );
+  return found.flat();
+}
+
 /** The server answers, and the neighbour works, within a bound. */
 async function allIsWell(): Promise<void> {
   expect((await fetch(`${server.url}/health`)).status).toBe(200);
@@ -190,12 +202,9 @@ describe("unknown fields", () => {
 
 describe("random bytes", () => {
   it("1 MB of random bytes on every socket leaves everything standing", { timeout: 120_000 }, async () => {
-    const sockets = (await readdir(server.dataDir, { recursive: true, withFileTypes: true })).filter((entry) => entry.isSocket());
+    const sockets = await socketsBelow(server.dataDir);
     expect(sockets.length).toBeGreaterThanOrEqual(2);
-    const targets: NetConnectOpts[] = [
-      { port: Number(new URL(server.url).port), host: "127.0.0.1" },
-      ...sockets.map((entry) => ({ path: join(entry.parentPath, entry.name) })),
-    ];
+    const targets: NetConnectOpts[] = [{ port: Number(new URL(server.url).port), host: "127.0.0.1" }, ...sockets.map((path) => ({ path }))];
     for (const target of targets) {
       for (let round = 0; round < 3; round += 1) {
         const socket = connect(target);

@@ -74,7 +74,18 @@ export function limitCases(get: () => Subject): void {
       await expect
         .poll(async () => subject.text(bombed.guest, "ls /proc | grep -c '^[0-9]'").catch(() => "full"), { timeout: 20_000, interval: 100 })
         .toMatch(/^\d+\n$/);
-      await bombed.guest.spawn({ command: "b() { b | b & }; b; sleep 600", timeoutMs: 3000 });
+      // The leader's own child is there before the bomb, so that the leader lives until its timeout.
+      const bomb = { command: "sleep 600 & p=$!; b() { b | b & }; b; wait $p", timeoutMs: 3000 };
+      await expect
+        .poll(
+          () =>
+            bombed.guest.spawn(bomb).then(
+              () => "lit",
+              () => "full",
+            ),
+          { timeout: 20_000, interval: 100 },
+        )
+        .toBe("lit");
       for (let i = 0; i < 5; i++) expect(await subject.text(neighbour.guest, `echo ${i}`)).toBe(`${i}\n`);
       const usage = await subject.provider.usage(bombed.box.handle);
       expect(usage.pids === null || usage.pids <= 48).toBe(true);
