@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "@caisson/contract";
+import { CaissonError, systemClock } from "@caisson/contract";
 import { afterAll, describe, expect, it } from "vitest";
 import { removeFolder } from "../box/removal.ts";
 import { cgroupUsage, freezeGroups, isFrozen, killGroups, thawGroups } from "./cgroup-control.ts";
@@ -38,6 +38,12 @@ describe.each([
     tree.remove(groups);
     expect(Object.values(groups).filter((group) => existsSync(group))).toEqual([]);
     tree.remove(groups);
+  });
+
+  it("leave nothing when the kernel refuses a limit", ({ skip }) => {
+    skip(!works || !tree.powers().cpu, "no cpu limit can be set here");
+    expect(() => tree.create("refused", { vcpus: 1e12 })).toThrow(CaissonError);
+    expect(tree.list()).not.toContain("refused");
   });
 
   it("say what they can enforce", () => {

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Resources } from "@caisson/contract";
+import { CaissonError, type Resources } from "@caisson/contract";
 import { hasSystemCode, readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
 import { detectCgroupLayout, type CgroupLayout } from "./layout.ts";
 
@@ -80,25 +80,37 @@ export class CgroupTree {
 
   /** Makes the groups of a box and writes its limits. Existing ones are taken over. */
   create(sandboxId: string, resources: Resources): CgroupPaths {
-    const path = this.groupPath(sandboxId);
+    const groups: Record<string, string> = {};
+    try {
+      this.#make(groups, this.groupPath(sandboxId));
+      if (groups["unified"] !== undefined) writeV2Limits(groups["unified"], resources);
+      else writeV1Limits(groups, resources);
+      return groups;
+    } catch (error) {
+      // Nobody else knows of them yet: what was made must go before the failure is told.
+      this.remove(groups);
+      throw new CaissonError("provider_failed", error instanceof Error ? error.message : String(error), { cause: error });
+    }
+  }
+
+  /** Makes the folders; each is in `groups` once it is there. */
+  #make(groups: Record<string, string>, path: string): void {
     if (this.layout.kind === "v2" && this.layout.v2Mount !== null) {
       const parent = join(this.layout.v2Mount, this.#parent);
-      const unified = join(this.layout.v2Mount, path);
       mkdirSync(parent, { recursive: true });
       for (const above of [this.layout.v2Mount, parent]) enableControllers(above);
+      const unified = join(this.layout.v2Mount, path);
       mkdirSync(unified, { recursive: true });
-      writeV2Limits(unified, resources);
-      return { unified };
+      groups["unified"] = unified;
+      return;
     }
-    const groups: Record<string, string> = {};
     for (const controller of V1_CONTROLLERS) {
       const mount = this.layout.controllers[controller];
       if (mount === undefined) continue;
-      groups[controller] = join(mount, path);
-      mkdirSync(groups[controller], { recursive: true });
+      const group = join(mount, path);
+      mkdirSync(group, { recursive: true });
+      groups[controller] = group;
     }
-    writeV1Limits(groups, resources);
-    return groups;
   }
 
   /** Every folder a runtime that makes groups of its own under this name may leave. */
