@@ -5,7 +5,8 @@ import type { Guest, GuestStats } from "@caisson/guest";
 export function guestOf(opener: ChannelOpener): Guest {
   const stats = async (): Promise<GuestStats> => {
     await opener.open("Stats", {}).reply;
-    return { uptimeMs: 0, processes: 1, sessions: 0, memoryBytes: 0, cpuMs: 0, diskTotal: 0, diskFree: 0 };
+    const network = { rxBytes: 0, rxPackets: 0, txBytes: 0, txPackets: 0 };
+    return { uptimeMs: 0, processes: 1, sessions: 0, memoryBytes: 0, cpuMs: 0, cpus: 1, diskTotal: 0, diskFree: 0, ...network };
   };
   return new Proxy({ stats } as Partial<Guest> as Guest, {
     get: (target, key) => {

@@ -45,7 +45,8 @@ impl Server {
         let (total, free) = c_path(b"/")
             .and_then(|root| disk_space(&root))
             .unwrap_or((0, 0));
-        Pack::map(7)
+        let network = network();
+        Pack::map(12)
             .uint("uptime_ms", self.started.elapsed().as_millis() as u64)
             .uint("processes", processes as u64)
             .uint("sessions", sessions as u64)
@@ -53,8 +54,37 @@ impl Server {
             .uint("cpu_ms", ticks.saturating_mul(1000 / TICKS))
             .uint("disk_total", total)
             .uint("disk_free", free)
+            .uint(
+                "cpus",
+                std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            )
+            .uint("rx_bytes", network[0])
+            .uint("rx_packets", network[1])
+            .uint("tx_bytes", network[2])
+            .uint("tx_packets", network[3])
             .done()
     }
+}
+
+/// Bytes and packets received, bytes and packets sent, over all interfaces but loopback.
+fn network() -> [u64; 4] {
+    let text = fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let mut sums = [0u64; 4];
+    for line in text.lines() {
+        let figures = match line.split_once(':') {
+            Some((name, figures)) if name.trim() != "lo" => figures,
+            _ => continue, // a heading, or loopback
+        };
+        // The columns of the kernel: 8 for what was received, then 8 for what was sent.
+        let columns: Vec<u64> = figures
+            .split_ascii_whitespace()
+            .map(|figure| figure.parse().unwrap_or(0))
+            .collect();
+        for (sum, column) in sums.iter_mut().zip([0, 1, 8, 9]) {
+            *sum = sum.saturating_add(columns.get(column).copied().unwrap_or(0));
+        }
+    }
+    sums
 }
 
 /// Resident memory of a process that is not backed by shared files.

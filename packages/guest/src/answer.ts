@@ -51,6 +51,12 @@ export class Answer {
     return value as T;
   }
 
+  bytesMap(key: string): ReadonlyMap<string, Uint8Array> {
+    const value = this.#map[key];
+    if (!isMap(value) || !Object.values(value).every((item) => item instanceof Uint8Array)) throw wrong(this.#where, key, "a map of bytes");
+    return new Map(Object.entries(value as Readonly<Record<string, Uint8Array>>));
+  }
+
   texts(key: string): readonly string[] {
     const value = this.#map[key];
     if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) throw wrong(this.#where, key, "a list of strings");

@@ -230,7 +230,7 @@ describe("guest client", () => {
       },
     });
     const file = await client.readFile("/a");
-    expect(file.entry).toEqual({ ...without(ENTRY), mtimeMs: -5, target: null });
+    expect(file.entry).toEqual({ ...without(ENTRY), mtimeMs: -5, version: "1-a", target: null });
     expect(Buffer.concat(await all(file.content)).toString()).toBe("content");
     expect((await all(client.listDir("/"))).map((entry) => entry.path)).toEqual(["/a", "/b"]);
     const glob = client.glob("*");

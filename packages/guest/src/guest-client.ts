@@ -7,13 +7,30 @@ import {
   type Channel,
   type ChannelOpener,
   type Clock,
+  type ErrorCode,
   type GuestMethod,
 } from "@caisson/contract";
 import { Answer, type Wire } from "./answer.ts";
 import { DialStream } from "./dial-stream.ts";
-import type { AttachedProcess, FileCallOptions, FileEntry, Guest, GuestCallOptions, GuestStats, ProcessSpec, Session } from "./guest.ts";
+import type {
+  AttachedProcess,
+  Exit,
+  FileCallOptions,
+  FileEntry,
+  Guest,
+  GuestCallOptions,
+  GuestStats,
+  ListeningPort,
+  ProcessSpec,
+  SearchMatch,
+  SearchOptions,
+  SearchSummary,
+  Session,
+  Upload,
+  WatchOutput,
+} from "./guest.ts";
 import { ProcessStream } from "./process-stream.ts";
-import { readEntry, readSession, readStats } from "./read-answer.ts";
+import { readChange, readEntry, readExit, readMatch, readPort, readSession, readSha256, readStats, readUpload } from "./read-answer.ts";
 import { upload } from "./upload.ts";
 
 /** Time to wait for the first answer, in ms, unless the caller says otherwise. */
@@ -76,6 +93,10 @@ export class GuestClient implements Guest {
 
   async resize(id: number, cols: number, rows: number, options: GuestCallOptions = {}): Promise<void> {
     await this.#call("ResizeTerminal", { id, cols, rows }, options);
+  }
+
+  async wait(id: number, options: GuestCallOptions = {}): Promise<Exit> {
+    return readExit((await this.#patientCall("WaitSession", { id }, options)).map("exit"));
   }
 
   async sessions(options: GuestCallOptions = {}): Promise<readonly Session[]> {
@@ -158,6 +179,138 @@ export class GuestClient implements Guest {
     await this.#call("Chown", { path, owner, recursive: options.recursive }, options);
   }
 
+  async getXattrs(path: string, options: FileCallOptions & { readonly follow?: boolean } = {}): Promise<ReadonlyMap<string, Uint8Array>> {
+    const { follow, user } = options;
+    return (await this.#call("GetXattrs", { path, follow, user }, options)).bytesMap("attributes");
+  }
+
+  async setXattr(
+    path: string,
+    name: string,
+    value: Uint8Array,
+    options: FileCallOptions & { readonly follow?: boolean } = {},
+  ): Promise<void> {
+    await this.#call("SetXattr", { path, name, value, follow: options.follow, user: options.user }, options);
+  }
+
+  async removeXattr(path: string, name: string, options: FileCallOptions & { readonly follow?: boolean } = {}): Promise<void> {
+    await this.#call("RemoveXattr", { path, name, follow: options.follow, user: options.user }, options);
+  }
+
+  async digest(path: string, options: FileCallOptions = {}): Promise<{ readonly entry: FileEntry; readonly sha256: string }> {
+    const answer = await this.#patientCall("Digest", { path, user: options.user }, options);
+    return { entry: readEntry(answer.map("entry")), sha256: readSha256(answer) };
+  }
+
+  async openUpload(
+    path: string,
+    options: FileCallOptions & {
+      readonly size?: number;
+      readonly mode?: number;
+      readonly createParents?: boolean;
+      readonly expiresMs?: number;
+    } = {},
+  ): Promise<Upload> {
+    const { size, mode, createParents, expiresMs, user } = options;
+    const params = { path, size, mode, create_parents: createParents, expires_ms: expiresMs, user };
+    return readUpload((await this.#call("OpenUpload", params, options)).map("upload"));
+  }
+
+  async writeUpload(id: number, offset: number, content: AsyncIterable<Uint8Array>, options: GuestCallOptions = {}): Promise<number> {
+    const channel = this.#opener.open("WriteUpload", { id, offset }, signalOnly(options));
+    const ms = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
+    const answer = await mapped(upload(channel, content, { clock: this.#clock, answerMs: ms, stallMs: ms }), "upload_not_found");
+    return checked(channel, () => new Answer(answer, "WriteUpload").int("offset"));
+  }
+
+  async upload(id: number, options: GuestCallOptions = {}): Promise<Upload> {
+    const found = readUpload((await this.#call("GetUpload", { id }, options, "upload_not_found")).map("upload"));
+    if (found.id !== id) throw broken("another upload than the one asked for");
+    return found;
+  }
+
+  async uploads(options: GuestCallOptions = {}): Promise<readonly Upload[]> {
+    return (await this.#call("GetUpload", {}, options)).maps("uploads").map(readUpload);
+  }
+
+  async commitUpload(
+    id: number,
+    options: GuestCallOptions & { readonly sha256?: string } = {},
+  ): Promise<{ readonly entry: FileEntry; readonly sha256: string }> {
+    const answer = await this.#patientCall("CommitUpload", { id, sha256: options.sha256 }, options, "upload_not_found");
+    return { entry: readEntry(answer.map("entry")), sha256: readSha256(answer) };
+  }
+
+  async cancelUpload(id: number, options: GuestCallOptions = {}): Promise<void> {
+    await this.#call("CancelUpload", { id }, options, "upload_not_found");
+  }
+
+  async readTree(
+    path: string,
+    options: FileCallOptions & { readonly exclude?: readonly string[] } = {},
+  ): Promise<{ readonly entry: FileEntry; readonly content: AsyncIterable<Uint8Array> }> {
+    const { exclude, user } = options;
+    const channel = this.#opener.open("ReadTree", { path, exclude, user }, { ...callOptions(options), noInput: true });
+    const answer = await answered(channel, "ReadTree");
+    return { entry: checked(channel, () => readEntry(answer.map("entry"))), content: fileBytes(channel, undefined) };
+  }
+
+  async writeTree(
+    path: string,
+    content: AsyncIterable<Uint8Array>,
+    options: FileCallOptions & { readonly keepOwners?: boolean; readonly mode?: number } = {},
+  ): Promise<{ readonly entries: number; readonly bytes: number }> {
+    const { keepOwners, mode, user } = options;
+    const channel = this.#opener.open("WriteTree", { path, keep_owners: keepOwners, mode, user }, signalOnly(options));
+    const ms = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
+    const answer = new Answer(await mapped(upload(channel, content, { clock: this.#clock, answerMs: ms, stallMs: ms })), "WriteTree");
+    return checked(channel, () => ({ entries: answer.int("entries"), bytes: answer.int("bytes") }));
+  }
+
+  async *search(
+    path: string,
+    pattern: string,
+    options: FileCallOptions & SearchOptions & { readonly limit?: number } = {},
+  ): AsyncGenerator<readonly SearchMatch[], SearchSummary, void> {
+    const params = { path, pattern, ...searchParams(options), limit: options.limit };
+    return yield* this.#batches("Search", params, options, "matches", (event) => event.maps("matches").map(readMatch));
+  }
+
+  async *replace(
+    path: string,
+    pattern: string,
+    replacement: string,
+    options: FileCallOptions & SearchOptions & { readonly dryRun?: boolean } = {},
+  ): AsyncGenerator<readonly { readonly path: string; readonly count: number }[], SearchSummary, void> {
+    const params = { path, pattern, replacement, ...searchParams(options), dry_run: options.dryRun };
+    return yield* this.#batches("Replace", params, options, "replaced", (event) =>
+      event.maps("files").map((file) => ({ path: file.text("path"), count: file.int("count") })),
+    );
+  }
+
+  async openWatch(
+    path: string,
+    options: FileCallOptions & { readonly recursive?: boolean; readonly expiresMs?: number } = {},
+  ): Promise<{ readonly id: number; readonly seq: number }> {
+    const { recursive, expiresMs, user } = options;
+    const answer = await this.#call("OpenWatch", { path, recursive, expires_ms: expiresMs, user }, options);
+    return { id: answer.int("id"), seq: answer.int("seq") };
+  }
+
+  async readWatch(id: number, after: number, options: GuestCallOptions = {}): Promise<AsyncIterable<WatchOutput>> {
+    const channel = this.#opener.open("ReadWatch", { id, after }, { ...callOptions(options), noInput: true });
+    await mapped(channel.reply, "watch_not_found");
+    return watchOutput(channel);
+  }
+
+  async closeWatch(id: number, options: GuestCallOptions = {}): Promise<void> {
+    await this.#call("CloseWatch", { id }, options, "watch_not_found");
+  }
+
+  async ports(options: GuestCallOptions = {}): Promise<readonly ListeningPort[]> {
+    return (await this.#call("ListPorts", {}, options)).maps("ports").map(readPort);
+  }
+
   async dial(
     target:
       | { readonly network: "tcp"; readonly host?: string; readonly port: number }
@@ -177,10 +330,39 @@ export class GuestClient implements Guest {
     await this.#call("Shutdown", { grace_ms: graceMs }, options);
   }
 
-  /** A call whose answer is all there is. */
-  async #call(method: GuestMethod, params: Wire, options: GuestCallOptions): Promise<Answer> {
+  /** A call whose answer takes as long as the work does: bounded only by the caller. */
+  #patientCall(method: GuestMethod, params: Wire, options: GuestCallOptions, missing?: ErrorCode): Promise<Answer> {
+    return this.#call(method, params, { ...options, deadlineMs: options.deadlineMs ?? Number.POSITIVE_INFINITY }, missing);
+  }
+
+  /** Batches of events of one type; its value is the summary that comes last. */
+  async *#batches<T>(
+    method: GuestMethod,
+    params: Wire,
+    options: GuestCallOptions,
+    type: string,
+    read: (event: Answer) => readonly T[],
+  ): AsyncGenerator<readonly T[], SearchSummary, void> {
     const channel = this.#opener.open(method, params, { ...callOptions(options), noInput: true });
-    const answer = await answered(channel, method);
+    await answered(channel, method);
+    let truncated = false;
+    let summary: SearchSummary | undefined;
+    for await (const frame of channel) {
+      if (frame.kind === "data" || summary !== undefined) throw broken("results with something else among them");
+      const event = new Answer(frame.event, method);
+      const kind = event.oneOf("type", [type, "truncated", "summary"]);
+      if (kind === "truncated") truncated = true;
+      else if (kind === "summary") summary = { files: event.int("files"), skipped: event.int("skipped"), truncated };
+      else yield read(event);
+    }
+    if (summary === undefined) throw broken("results without a summary");
+    return summary;
+  }
+
+  /** A call whose answer is all there is. */
+  async #call(method: GuestMethod, params: Wire, options: GuestCallOptions, missing?: ErrorCode): Promise<Answer> {
+    const channel = this.#opener.open(method, params, { ...callOptions(options), noInput: true });
+    const answer = new Answer(await mapped(channel.reply, missing), method);
     // Does nothing when the answer was the last frame, as it should be.
     channel.cancel();
     return answer;
@@ -201,8 +383,9 @@ export class GuestClient implements Guest {
   }
 }
 
-function callOptions(options: GuestCallOptions): { deadlineMs: number; signal?: AbortSignal } {
-  return { deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS, ...signalOnly(options) };
+function callOptions(options: GuestCallOptions): { deadlineMs?: number; signal?: AbortSignal } {
+  const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
+  return { ...(Number.isFinite(deadlineMs) ? { deadlineMs } : {}), ...signalOnly(options) };
 }
 
 function signalOnly(options: GuestCallOptions): { signal?: AbortSignal } {
@@ -222,7 +405,37 @@ function processParams(spec: ProcessSpec): Wire {
     output_limit: spec.outputLimit,
     on_full: spec.onFull,
     tag: spec.tag,
+    limits:
+      spec.limits === undefined
+        ? undefined
+        : {
+            cpu_seconds: spec.limits.cpuSeconds,
+            memory_bytes: spec.limits.memoryBytes,
+            open_files: spec.limits.openFiles,
+            file_bytes: spec.limits.fileBytes,
+          },
   };
+}
+
+function searchParams(options: FileCallOptions & SearchOptions): Wire {
+  return {
+    fixed: options.fixed,
+    ignore_case: options.ignoreCase,
+    include: options.include,
+    exclude: options.exclude,
+    max_file_bytes: options.maxFileBytes,
+    user: options.user,
+  };
+}
+
+async function* watchOutput(channel: Channel): AsyncGenerator<WatchOutput, void, void> {
+  for await (const frame of channel) {
+    if (frame.kind === "data") throw broken("changes with something else among them");
+    const event = new Answer(frame.event, "ReadWatch");
+    const type = event.oneOf("type", ["changes", "gap"]);
+    if (type === "changes") yield { type, changes: event.maps("changes").map(readChange) };
+    else yield { type, from: event.int("from"), to: event.int("to", event.int("from")) };
+  }
 }
 
 function identity(answer: Answer): { readonly id: number; readonly pid: number } {
@@ -237,13 +450,13 @@ async function answered(channel: Channel, method: string): Promise<Answer> {
   return new Answer(await mapped(channel.reply), method);
 }
 
-/** Inside a sandbox "not found" is always about a path. */
-async function mapped<T>(promise: Promise<T>): Promise<T> {
+/** Inside a sandbox "not found" is about a path, unless the caller knows better. */
+async function mapped<T>(promise: Promise<T>, missing: ErrorCode = "file_not_found"): Promise<T> {
   try {
     return await promise;
   } catch (error) {
     if (!isCaissonError(error, "not_found")) throw error;
-    throw new CaissonError("file_not_found", error.message, { cause: error, ...(error.detail && { detail: error.detail }) });
+    throw new CaissonError(missing, error.message, { cause: error, ...(error.detail && { detail: error.detail }) });
   }
 }
 

@@ -17,6 +17,19 @@ export interface ProcessSpec {
   readonly outputLimit?: number;
   readonly onFull?: "block" | "drop";
   readonly tag?: string;
+  readonly limits?: ProcessLimits;
+}
+
+/** Resource limits of a process and what it starts; they are only ever lowered. Absent: the sandbox's. */
+export interface ProcessLimits {
+  /** CPU time, in seconds; the process is then killed with XCPU, a second later with KILL. */
+  readonly cpuSeconds?: number;
+  /** Address space of each process, in bytes. */
+  readonly memoryBytes?: number;
+  /** Open descriptors of each process. */
+  readonly openFiles?: number;
+  /** Largest file it may write, in bytes. */
+  readonly fileBytes?: number;
 }
 
 /** Byte offsets of one output stream: the first still kept, and how many were written. */
@@ -90,7 +103,86 @@ export interface FileEntry {
   readonly user: string | null;
   readonly group: string | null;
   readonly mtimeMs: number;
+  /** Opaque; changes whenever content or attributes do. Letters, digits and `-`, at most 64. */
+  readonly version: string;
   readonly target: string | null;
+}
+
+/** An upload under way; nothing of it shows at its path. */
+export interface Upload {
+  readonly id: number;
+  readonly path: string;
+  /** Bytes it will have; null when not announced. */
+  readonly size: number | null;
+  /** Bytes it has. */
+  readonly offset: number;
+  /** When it is dropped unless bytes come. */
+  readonly expiresAtMs: number;
+}
+
+/** What a search or replacement looks for, and where. */
+export interface SearchOptions {
+  /** The pattern is plain text. Default false: a regular expression (docs/protocol.md). */
+  readonly fixed?: boolean;
+  readonly ignoreCase?: boolean;
+  /** Only files that match one of these glob patterns, relative to the folder. */
+  readonly include?: readonly string[];
+  /** No files or folders that match one of these. */
+  readonly exclude?: readonly string[];
+  /** Larger files are skipped. Default 64 MiB. */
+  readonly maxFileBytes?: number;
+}
+
+/** One match of a search. */
+export interface SearchMatch {
+  readonly path: string;
+  /** From 1. */
+  readonly line: number;
+  /** Byte offset of the match in the file. */
+  readonly offset: number;
+  /** Its line, at most 1024 bytes of it around the match. */
+  readonly text: string;
+  /** Where in `text` the match lies, in UTF-16 units. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What a search or replacement went through. */
+export interface SearchSummary {
+  /** Files looked at. */
+  readonly files: number;
+  /** Files passed over: binary, too large, unreadable. */
+  readonly skipped: number;
+  /** A limit cut it. */
+  readonly truncated: boolean;
+}
+
+/** One change of a watched folder. */
+export interface FileChange {
+  /** Grows by one per change of a watch, from 1. */
+  readonly seq: number;
+  /** `overflow`: the kernel dropped some; what is there must be read again. */
+  readonly kind: "created" | "modified" | "deleted" | "moved" | "attributes" | "overflow";
+  readonly path: string;
+  readonly directory: boolean;
+  /** Old path of what was moved within the watched folder. */
+  readonly from: string | null;
+}
+
+/** What a reader of a watch gets; it never ends by itself. A gap names changes that were dropped, `[from, to)`. */
+export type WatchOutput =
+  | { readonly type: "changes"; readonly changes: readonly FileChange[] }
+  | { readonly type: "gap"; readonly from: number; readonly to: number };
+
+/** A TCP port that listens inside the sandbox. */
+export interface ListeningPort {
+  readonly port: number;
+  /** Address it is bound to, such as `127.0.0.1`, `0.0.0.0` or `::`. */
+  readonly address: string;
+  /** Who listens; null when it cannot be told. */
+  readonly pid: number | null;
+  readonly command: string | null;
+  readonly user: string | null;
 }
 
 /** Figures of a sandbox as its agent sees them. */
@@ -100,8 +192,15 @@ export interface GuestStats {
   readonly sessions: number;
   readonly memoryBytes: number;
   readonly cpuMs: number;
+  /** Processors it may use. */
+  readonly cpus: number;
   readonly diskTotal: number;
   readonly diskFree: number;
+  /** Network figures of all interfaces but loopback. */
+  readonly rxBytes: number;
+  readonly rxPackets: number;
+  readonly txBytes: number;
+  readonly txPackets: number;
 }
 
 /** Options of every call. */
@@ -143,6 +242,8 @@ export interface Guest {
   writeInput(id: number, input: AsyncIterable<Uint8Array>, options?: GuestCallOptions): Promise<number>;
   closeInput(id: number, options?: GuestCallOptions): Promise<void>;
   resize(id: number, cols: number, rows: number, options?: GuestCallOptions): Promise<void>;
+  /** Waits until a process is finished, reading none of its output; `deadlineMs` bounds the wait (default: none). */
+  wait(id: number, options?: GuestCallOptions): Promise<Exit>;
   sessions(options?: GuestCallOptions): Promise<readonly Session[]>;
   /** One session; `process_not_found` when unknown. */
   session(id: number, options?: GuestCallOptions): Promise<Session>;
@@ -177,6 +278,67 @@ export interface Guest {
   remove(path: string, options?: FileCallOptions & { readonly recursive?: boolean }): Promise<void>;
   chmod(path: string, mode: number, options?: FileCallOptions & { readonly recursive?: boolean }): Promise<void>;
   chown(path: string, owner: string, options?: GuestCallOptions & { readonly recursive?: boolean }): Promise<void>;
+  /** Extended attributes, as bytes by name. */
+  getXattrs(path: string, options?: FileCallOptions & { readonly follow?: boolean }): Promise<ReadonlyMap<string, Uint8Array>>;
+  setXattr(path: string, name: string, value: Uint8Array, options?: FileCallOptions & { readonly follow?: boolean }): Promise<void>;
+  removeXattr(path: string, name: string, options?: FileCallOptions & { readonly follow?: boolean }): Promise<void>;
+  /** SHA-256 of a whole file, in hex, with its entry from before the reading. `deadlineMs` bounds it (default: none). */
+  digest(path: string, options?: FileCallOptions): Promise<{ readonly entry: FileEntry; readonly sha256: string }>;
+  /** Begins an upload that survives broken connections. */
+  openUpload(
+    path: string,
+    options?: FileCallOptions & {
+      readonly size?: number;
+      readonly mode?: number;
+      readonly createParents?: boolean;
+      readonly expiresMs?: number;
+    },
+  ): Promise<Upload>;
+  /** Adds bytes at `offset`, where the upload must stand (`conflict` otherwise); returns where it stands now. What arrived before a break is kept. */
+  writeUpload(id: number, offset: number, content: AsyncIterable<Uint8Array>, options?: GuestCallOptions): Promise<number>;
+  /** `upload_not_found` when unknown. */
+  upload(id: number, options?: GuestCallOptions): Promise<Upload>;
+  uploads(options?: GuestCallOptions): Promise<readonly Upload[]>;
+  /** Puts the file in place, whole. `digest_mismatch` when it has another SHA-256; the upload then stays. */
+  commitUpload(
+    id: number,
+    options?: GuestCallOptions & { readonly sha256?: string },
+  ): Promise<{ readonly entry: FileEntry; readonly sha256: string }>;
+  cancelUpload(id: number, options?: GuestCallOptions): Promise<void>;
+  /** A folder's content, or one file, as a tar stream (POSIX pax). */
+  readTree(
+    path: string,
+    options?: FileCallOptions & { readonly exclude?: readonly string[] },
+  ): Promise<{ readonly entry: FileEntry; readonly content: AsyncIterable<Uint8Array> }>;
+  /** Unpacks a tar stream into a folder. A new folder appears whole or not at all; in an old one each file does. */
+  writeTree(
+    path: string,
+    content: AsyncIterable<Uint8Array>,
+    options?: FileCallOptions & { readonly keepOwners?: boolean; readonly mode?: number },
+  ): Promise<{ readonly entries: number; readonly bytes: number }>;
+  /** Matches as they are found, in batches; the last value returned by the generator is the summary. */
+  search(
+    path: string,
+    pattern: string,
+    options?: FileCallOptions & SearchOptions & { readonly limit?: number },
+  ): AsyncGenerator<readonly SearchMatch[], SearchSummary, void>;
+  /** Files that were (or with `dryRun` would be) rewritten, in batches; the last value returned is the summary. */
+  replace(
+    path: string,
+    pattern: string,
+    replacement: string,
+    options?: FileCallOptions & SearchOptions & { readonly dryRun?: boolean },
+  ): AsyncGenerator<readonly { readonly path: string; readonly count: number }[], SearchSummary, void>;
+  /** Begins a watch that survives broken connections; it is there when this resolves. */
+  openWatch(
+    path: string,
+    options?: FileCallOptions & { readonly recursive?: boolean; readonly expiresMs?: number },
+  ): Promise<{ readonly id: number; readonly seq: number }>;
+  /** Changes after a sequence number, then as they happen. Leaving the loop leaves the watch open. */
+  readWatch(id: number, after: number, options?: GuestCallOptions): Promise<AsyncIterable<WatchOutput>>;
+  closeWatch(id: number, options?: GuestCallOptions): Promise<void>;
+  /** TCP ports that listen, by number. */
+  ports(options?: GuestCallOptions): Promise<readonly ListeningPort[]>;
   /** A connection to a TCP port or Unix socket inside the sandbox. */
   dial(
     target:

@@ -1,6 +1,6 @@
 import { CaissonError } from "@caisson/contract";
 import type { Answer } from "./answer.ts";
-import type { Exit, FileEntry, GuestStats, OutputRange, Session } from "./guest.ts";
+import type { Exit, FileChange, FileEntry, GuestStats, ListeningPort, OutputRange, SearchMatch, Session, Upload } from "./guest.ts";
 
 const ENTRY_TYPES = ["file", "directory", "symlink", "fifo", "socket", "block", "char"] as const;
 
@@ -57,7 +57,69 @@ export function readEntry(answer: Answer): FileEntry {
     group: answer.textOrNull("group"),
     // Files may be older than the epoch.
     mtimeMs: answer.int("mtime_ms", Number.MIN_SAFE_INTEGER),
+    version: readVersion(answer),
     target: answer.textOrNull("target"),
+  };
+}
+
+function readVersion(answer: Answer): string {
+  const version = answer.text("version");
+  if (!/^[A-Za-z0-9-]{1,64}$/.test(version)) throw new CaissonError("protocol_error", "The guest agent answered wrongly: version.");
+  return version;
+}
+
+/** A SHA-256 in hex. */
+export function readSha256(answer: Answer): string {
+  const sha256 = answer.text("sha256");
+  if (!/^[0-9a-f]{64}$/.test(sha256)) throw new CaissonError("protocol_error", "The guest agent answered wrongly: sha256.");
+  return sha256;
+}
+
+export function readUpload(answer: Answer): Upload {
+  return {
+    id: answer.int("id"),
+    path: answer.text("path"),
+    size: answer.intOrNull("size"),
+    offset: answer.int("offset"),
+    expiresAtMs: answer.int("expires_at_ms"),
+  };
+}
+
+export function readMatch(answer: Answer): SearchMatch {
+  const text = answer.text("text");
+  const bytes = Buffer.from(text);
+  const [start, end] = [answer.int("start"), answer.int("end", answer.int("start"))];
+  if (end > bytes.length) throw new CaissonError("protocol_error", "The guest agent answered wrongly: a match outside its text.");
+  const units = (to: number): number => bytes.subarray(0, to).toString().length;
+  return {
+    path: answer.text("path"),
+    line: answer.int("line", 1),
+    offset: answer.int("offset"),
+    text,
+    start: units(start),
+    end: units(end),
+  };
+}
+
+export function readChange(answer: Answer): FileChange {
+  return {
+    seq: answer.int("seq", 1),
+    kind: answer.oneOf("kind", ["created", "modified", "deleted", "moved", "attributes", "overflow"]),
+    path: answer.text("path"),
+    directory: answer.flag("directory"),
+    from: answer.textOrNull("from"),
+  };
+}
+
+export function readPort(answer: Answer): ListeningPort {
+  const port = answer.int("port", 1);
+  if (port > 65_535) throw new CaissonError("protocol_error", "The guest agent answered wrongly: a port above 65535.");
+  return {
+    port,
+    address: answer.text("address"),
+    pid: answer.intOrNull("pid"),
+    command: answer.textOrNull("command"),
+    user: answer.textOrNull("user"),
   };
 }
 
@@ -68,7 +130,12 @@ export function readStats(answer: Answer): GuestStats {
     sessions: answer.int("sessions"),
     memoryBytes: answer.int("memory_bytes"),
     cpuMs: answer.int("cpu_ms"),
+    cpus: answer.int("cpus", 1),
     diskTotal: answer.int("disk_total"),
     diskFree: answer.int("disk_free"),
+    rxBytes: answer.int("rx_bytes"),
+    rxPackets: answer.int("rx_packets"),
+    txBytes: answer.int("tx_bytes"),
+    txPackets: answer.int("tx_packets"),
   };
 }

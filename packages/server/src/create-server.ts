@@ -1,7 +1,9 @@
 import { Server as NetServer, type AddressInfo } from "node:net";
+import { SignedTokens } from "./auth/signed-tokens.ts";
 import type { App } from "./http/app.ts";
 import { createApp } from "./http/create-app.ts";
 import { LiveRequests } from "./http/live-requests.ts";
+import { routeUpgrades } from "./http/upgrade.ts";
 import { registerRoutes } from "./routes/register-routes.ts";
 import { DEFAULT_LIMITS, type ServerOptions, type Services } from "./server-options.ts";
 
@@ -20,11 +22,14 @@ export interface HttpServer {
 
 /** Builds the HTTP API over the interfaces handed in; it holds no state of its own beyond requests in progress. */
 export async function createServer(options: ServerOptions): Promise<HttpServer> {
-  const services: Services = { ...options, limits: { ...DEFAULT_LIMITS, ...options.limits } };
+  const { signingKey, ...rest } = options;
+  const tokens = new SignedTokens(signingKey, options.clock);
+  const services: Services = { ...rest, tokens, limits: { ...DEFAULT_LIMITS, ...options.limits } };
   const live = new LiveRequests();
   const app = createApp(services, live);
   await registerRoutes(app, services);
   await app.ready();
+  routeUpgrades(app);
   let closed: Promise<void> | undefined;
 
   async function close(): Promise<void> {

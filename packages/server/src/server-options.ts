@@ -2,6 +2,7 @@ import type { Clock, ImageHost, Random, WorkerDescription } from "@caisson/contr
 import type { Operations } from "@caisson/control";
 import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
+import type { SignedTokens } from "./auth/signed-tokens.ts";
 
 /** Bounds of the HTTP side. */
 export interface ServerLimits {
@@ -44,6 +45,8 @@ export interface ServerOptions {
   /** What the workers say of themselves. */
   readonly describeWorkers: () => Promise<readonly WorkerDescription[]>;
   readonly keys: KeyVerifier;
+  /** Signs links and tokens; 32 random bytes that stay the same across restarts. */
+  readonly signingKey: Uint8Array;
   /** Version that health answers show. */
   readonly version: string;
   /** Origins that browsers may call from, such as `https://app.example.org`; empty for none. */
@@ -59,6 +62,7 @@ export interface ServerOptions {
 }
 
 /** What the routes work with. */
-export interface Services extends Omit<ServerOptions, "limits"> {
+export interface Services extends Omit<ServerOptions, "limits" | "signingKey"> {
   readonly limits: ServerLimits;
+  readonly tokens: SignedTokens;
 }

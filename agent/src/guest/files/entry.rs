@@ -27,6 +27,17 @@ fn kind(meta: &Metadata) -> &'static str {
     }
 }
 
+/// Differs after every change of content or attributes: every one of them sets the change time.
+fn version(meta: &Metadata) -> String {
+    format!(
+        "{:x}-{:x}-{:x}{:08x}",
+        meta.ino(),
+        meta.size(),
+        meta.ctime(),
+        meta.ctime_nsec()
+    )
+}
+
 /// The entry map. Names that are not UTF-8 are shown with replacement characters.
 pub fn encode(path: &Path, meta: &Metadata, names: &Names) -> Vec<u8> {
     let target = if meta.file_type().is_symlink() {
@@ -43,7 +54,7 @@ pub fn encode(path: &Path, meta: &Metadata, names: &Names) -> Vec<u8> {
         .mtime()
         .saturating_mul(1000)
         .saturating_add(meta.mtime_nsec() / 1_000_000);
-    let pack = Pack::map(if target.is_some() { 11 } else { 10 })
+    let pack = Pack::map(if target.is_some() { 12 } else { 11 })
         .text("path", &path.to_string_lossy())
         .text("name", &name)
         .text("type", kind(meta))
@@ -53,7 +64,8 @@ pub fn encode(path: &Path, meta: &Metadata, names: &Names) -> Vec<u8> {
         .uint("gid", u64::from(meta.gid()))
         .text("user", &names.user(meta.uid()))
         .text("group", &names.group(meta.gid()))
-        .int("mtime_ms", mtime_ms);
+        .int("mtime_ms", mtime_ms)
+        .text("version", &version(meta));
     match target {
         Some(target) => pack.text("target", &target).done(),
         None => pack.done(),

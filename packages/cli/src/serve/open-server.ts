@@ -11,7 +11,7 @@ import { readServerFile, serverFilePath } from "../client/local-server.ts";
 import { resolveDatabasePath, resolveDataDir } from "../config/data-dir.ts";
 import { logFunction } from "./create-logger.ts";
 import { createProviders } from "./create-providers.ts";
-import { openCredentials, storeKeys, type Credentials } from "./credentials.ts";
+import { openCredentials, openSigningKey, storeKeys, type Credentials } from "./credentials.ts";
 import { openDataDir } from "./open-data-dir.ts";
 import { writePrivateFile } from "./write-file.ts";
 
@@ -75,6 +75,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     images: host.images,
     describeWorkers: async () => [await host.describe()],
     keys: createKeyVerifier(keys),
+    signingKey: openSigningKey(dataDir, random),
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
     execTimeoutMs: parseDuration(config.defaults.exec_timeout) ?? 0,

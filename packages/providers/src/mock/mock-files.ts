@@ -189,17 +189,19 @@ export class MockFiles {
 
   /** The protocol's form of an entry. */
   entry(path: string, node: MockNode): Record<string, unknown> {
+    const size = node.type === "file" ? node.content.size : node.type === "symlink" ? Buffer.byteLength(node.target) : 4096;
     return {
       path,
       name: split(path).at(-1) ?? "/",
       type: node.type,
-      size: node.type === "file" ? node.content.size : node.type === "symlink" ? Buffer.byteLength(node.target) : 4096,
+      size,
       mode: node.mode,
       uid: node.uid,
       gid: node.gid,
       user: mockUserName(node.uid),
       group: mockUserName(node.gid),
       mtime_ms: Math.floor(node.mtimeMs),
+      version: `${Math.floor(node.mtimeMs * 1000).toString(16)}-${size}-${node.mode.toString(16)}`,
       target: node.type === "symlink" ? node.target : undefined,
     };
   }

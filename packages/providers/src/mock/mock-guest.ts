@@ -139,7 +139,11 @@ export class MockGuest {
         params.finish();
         const uptime = Math.floor(this.options.clock.monotonic() - this.#bootedAt);
         const counts = { processes: this.running + 1, sessions: this.#sessions.size };
-        call.reply({ uptime_ms: uptime, ...counts, memory_bytes: 0, cpu_ms: 0, disk_total: 0, disk_free: 0 }, { fin: true });
+        const network = { rx_bytes: 0, rx_packets: 0, tx_bytes: 0, tx_packets: 0 };
+        call.reply(
+          { uptime_ms: uptime, ...counts, memory_bytes: 0, cpu_ms: 0, cpus: 1, disk_total: 0, disk_free: 0, ...network },
+          { fin: true },
+        );
       },
       Shutdown: (call, params) => {
         const grace = params.int("grace_ms") ?? 2000;

@@ -2,6 +2,7 @@ import { CaissonError } from "@caisson/contract";
 import type { FastifyRequest } from "fastify";
 import type { Access } from "../http/route-config.ts";
 import type { Caller, KeyVerifier } from "./key-verifier.ts";
+import type { Grant, SignedTokens, TokenAction } from "./signed-tokens.ts";
 
 /** Longest key that is looked at. */
 const MAX_KEY = 512;
@@ -17,6 +18,19 @@ function presentedKeys(request: FastifyRequest): { readonly header: string; read
   if (bearer !== null) keys.push({ header: "authorization", key: bearer[1] ?? "" });
   else if (request.headers.authorization !== undefined) keys.push({ header: "authorization", key: "" });
   return keys;
+}
+
+/** Lets a token do for a key, where the route takes one and no key came. Throws `unauthorized`. */
+export async function authenticateByToken(
+  request: FastifyRequest,
+  action: TokenAction,
+  tokens: SignedTokens,
+): Promise<{ readonly caller: Caller; readonly grant: Grant } | undefined> {
+  const { token } = request.query as { token?: unknown };
+  const { id } = request.params as { id?: unknown };
+  if (typeof token !== "string" || typeof id !== "string" || presentedKeys(request).length > 0) return undefined;
+  const grant = await tokens.verify(token, action, id);
+  return { caller: { role: "api", name: `token:${action}` }, grant };
 }
 
 /**

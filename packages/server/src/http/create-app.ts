@@ -2,7 +2,7 @@ import { CaissonError } from "@caisson/contract";
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { authenticate } from "../auth/authenticate.ts";
+import { authenticate, authenticateByToken } from "../auth/authenticate.ts";
 import type { Services } from "../server-options.ts";
 import type { App } from "./app.ts";
 import { answerBrokenRequest } from "./client-error.ts";
@@ -16,6 +16,7 @@ import { logRequest } from "./request-log.ts";
 import { RequestScope } from "./request-scope.ts";
 import { RouteTable } from "./route-table.ts";
 import { SECURITY_HEADERS } from "./security-headers.ts";
+import { upgradeOf } from "./upgrade.ts";
 import { validatorCompiler } from "./validation.ts";
 
 /** How long the rest of a body is read after an answer that did not wait for it, in ms. */
@@ -83,7 +84,7 @@ export function createApp(services: Services, live: LiveRequests): App {
   app.addHook("onRequest", async (request, reply) => {
     const scope = new RequestScope(request.id, clock);
     request.scope = scope;
-    const { access, long } = request.routeOptions.config;
+    const { access, long, token, upgrade } = request.routeOptions.config;
     live.add(scope, long === true ? "long" : "short");
     reply.raw.once("close", () => {
       live.delete(scope);
@@ -100,7 +101,16 @@ export function createApp(services: Services, live: LiveRequests): App {
     const encoding = request.headers["content-encoding"];
     if (encoding !== undefined && encoding !== "identity")
       throw new CaissonError("invalid_request", "Bodies are taken as they are: there must be no Content-Encoding.");
-    if (access !== undefined && access !== "open") scope.caller = await authenticate(request, access, services.keys);
+    if (access !== undefined && access !== "open") {
+      const granted = token === undefined ? undefined : await authenticateByToken(request, token, services.tokens);
+      scope.grant = granted?.grant;
+      scope.caller = granted?.caller ?? (await authenticate(request, access, services.keys));
+    }
+    if ((upgrade === true) !== (upgradeOf(request) !== undefined)) {
+      if (upgrade === true) reply.header("upgrade", "websocket").code(426);
+      const message = upgrade === true ? "This address speaks WebSocket only." : "This address takes no protocol upgrade.";
+      throw new CaissonError("invalid_request", message);
+    }
     return undefined;
   });
 

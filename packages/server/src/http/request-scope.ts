@@ -1,5 +1,6 @@
 import { CaissonError, type Clock } from "@caisson/contract";
 import type { Caller } from "../auth/key-verifier.ts";
+import type { Grant } from "../auth/signed-tokens.ts";
 
 /** One request from its head to its last byte: who calls, when it must stop, what went wrong. */
 export class RequestScope {
@@ -7,6 +8,8 @@ export class RequestScope {
   /** Monotonic ms. */
   readonly startedAt: number;
   caller: Caller | undefined;
+  /** What the caller's token opens; undefined when a key came, which opens all. */
+  grant: Grant | undefined;
   /** What the request failed with; for its log line. */
   failure: CaissonError | undefined;
   readonly #controller = new AbortController();

@@ -1,3 +1,4 @@
+import type { TokenAction } from "../auth/signed-tokens.ts";
 import type { RequestScope } from "./request-scope.ts";
 
 /** Who may call a route: anyone, any key, or the admin key. */
@@ -10,6 +11,10 @@ export interface RouteConfig {
   readonly long?: true;
   /** Media type of a request body that is taken as raw bytes. */
   readonly rawBody?: string;
+  /** A token for this action in the sandbox `:id`, as the query's `token`, does instead of a key; `scope.grant` says what it opens. */
+  readonly token?: TokenAction;
+  /** The route takes a protocol upgrade, and nothing else. */
+  readonly upgrade?: true;
 }
 
 declare module "fastify" {
@@ -17,6 +22,8 @@ declare module "fastify" {
     access?: Access;
     long?: true;
     rawBody?: string;
+    token?: TokenAction;
+    upgrade?: true;
   }
   interface FastifyRequest {
     /** What is known of this request beside HTTP. */

@@ -34,6 +34,7 @@ export function localFiles(root: string): FileMethods {
       user: null,
       group: null,
       mtimeMs: stat.mtimeMs,
+      version: `${stat.ino}-${stat.size}-${Math.floor(stat.ctimeMs * 1000)}`,
       target: stat.isSymbolicLink() ? await fs.readlink(real(path)) : null,
     };
   };

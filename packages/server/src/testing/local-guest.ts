@@ -9,6 +9,36 @@ export interface LocalGuest extends Guest {
   stop(): Promise<void>;
 }
 
+/** What only a real agent does; suites that need it start one. */
+const LACKING = [
+  "wait",
+  "getXattrs",
+  "setXattr",
+  "removeXattr",
+  "digest",
+  "openUpload",
+  "writeUpload",
+  "upload",
+  "uploads",
+  "commitUpload",
+  "cancelUpload",
+  "readTree",
+  "writeTree",
+  "search",
+  "replace",
+  "openWatch",
+  "readWatch",
+  "closeWatch",
+  "ports",
+] as const satisfies readonly (keyof Guest)[];
+
+function lacking(): Pick<Guest, (typeof LACKING)[number]> {
+  const refuse = (name: string) => async (): Promise<never> => {
+    throw new CaissonError("unsupported", `The local guest has no ${name}.`);
+  };
+  return Object.fromEntries(LACKING.map((name) => [name, refuse(name)])) as unknown as Pick<Guest, (typeof LACKING)[number]>;
+}
+
 export function localGuest(root: string): LocalGuest {
   const processes = new Map<number, LocalProcess>();
   const start = (spec: Parameters<Guest["spawn"]>[0], keep: "all" | "until-taken"): LocalProcess => {
@@ -54,9 +84,15 @@ export function localGuest(root: string): LocalGuest {
       sessions: processes.size,
       memoryBytes: 1,
       cpuMs: 1,
+      cpus: 1,
       diskTotal: 2,
       diskFree: 1,
+      rxBytes: 0,
+      rxPackets: 0,
+      txBytes: 0,
+      txPackets: 0,
     }),
+    ...lacking(),
     shutdown: stop,
     stop,
   };

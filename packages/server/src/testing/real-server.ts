@@ -52,6 +52,7 @@ export async function startRealServer(): Promise<RealServer> {
       { role: "api", name: "api", sha256: hashKey(API_KEY) },
       { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },
     ]),
+    signingKey: new Uint8Array(32).fill(1),
     version: "0.1.0",
     corsAllowedOrigins: [],
     execTimeoutMs: 0,

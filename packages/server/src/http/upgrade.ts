@@ -1,0 +1,61 @@
+import { ServerResponse, type IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { WebSocketServer, type WebSocket } from "ws";
+import type { App } from "./app.ts";
+
+/** What an upgrade request brings: its connection, and the bytes that came right behind its head. */
+export interface Upgrade {
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+/** Largest message that is taken from a client, in bytes. */
+const MAX_MESSAGE = 1_048_576;
+
+const upgrades = new WeakMap<IncomingMessage, Upgrade>();
+const sockets = new WebSocketServer({ noServer: true, clientTracking: false, maxPayload: MAX_MESSAGE, perMessageDeflate: false });
+
+/**
+ * Sends upgrade requests through the same routes and hooks as all others: keys, errors and logs are the same for them. Only
+ * routes with `upgrade: true` in their configuration take them; until the switch, errors are ordinary HTTP answers.
+ */
+export function routeUpgrades(app: App): void {
+  app.server.on("upgrade", (message: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // A peer that breaks off before or after the switch is no error of ours.
+    socket.on("error", () => socket.destroy());
+    upgrades.set(message, { socket, head });
+    const response = new ServerResponse(message);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket as never);
+    response.once("finish", () => socket.end());
+    app.routing(message, response);
+  });
+}
+
+/** The upgrade a request asks for. */
+export function upgradeOf(request: FastifyRequest): Upgrade | undefined {
+  return upgrades.get(request.raw);
+}
+
+/** Takes the connection of an upgrade over from HTTP, for whoever speaks on it from now on. The reply's `close` event still comes at its end. */
+export function takeUpgrade(request: FastifyRequest, reply: FastifyReply): Upgrade {
+  const upgrade = upgrades.get(request.raw);
+  if (upgrade === undefined) throw new Error("the request is no upgrade");
+  reply.hijack();
+  reply.raw.detachSocket(upgrade.socket as never);
+  upgrade.socket.once("close", () => reply.raw.emit("close"));
+  return upgrade;
+}
+
+/**
+ * Switches to WebSocket; call it when nothing can be refused any more. Messages are at most 1 MiB. Rejects
+ * when the connection breaks before the switch.
+ */
+export function acceptWebSocket(request: FastifyRequest, reply: FastifyReply): Promise<WebSocket> {
+  const { socket, head } = takeUpgrade(request, reply);
+  return new Promise((resolve, reject) => {
+    socket.once("close", () => reject(new Error("the connection broke during the handshake")));
+    sockets.handleUpgrade(request.raw, socket, head, resolve);
+  });
+}
