@@ -10,7 +10,7 @@ export type Content = string | Uint8Array | ReadableStream<Uint8Array> | AsyncIt
 
 /** One request. */
 export interface HttpRequest extends CallOptions {
-  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Path below `/api/v1`, encoded. */
   readonly path: string;
   readonly query?: Query;

@@ -1,8 +1,8 @@
 import { CaissonError } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 
-const METHODS = "GET, POST, PUT, DELETE, OPTIONS";
-const REQUEST_HEADERS = "Content-Type, Authorization, X-API-Key, X-Admin-API-Key, X-Request-ID, Idempotency-Key";
+const METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
+const REQUEST_HEADERS = "Content-Type, Authorization, X-API-Key, X-Admin-API-Key, X-Request-ID, Idempotency-Key, Last-Event-ID";
 const EXPOSED_HEADERS = "X-Request-ID, Retry-After, X-File-Mode, Content-Length";
 
 /** Seconds for which a browser may remember a preflight. */
