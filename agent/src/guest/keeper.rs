@@ -31,6 +31,8 @@ pub struct Launch {
     pub terminal: bool,
     /// Descriptor limit the agent was started with.
     pub descriptors: (u64, u64),
+    /// Limits by resource, lower than those of the sandbox.
+    pub limits: Vec<(c_int, abi::RLimit)>,
     /// The agent is protected from the out-of-memory killer; the leader must not be.
     pub reset_oom: bool,
 }
@@ -51,6 +53,7 @@ pub enum Stage {
     Cwd,
     User,
     Terminal,
+    Limit,
 }
 
 pub const REPORT: usize = 12;
@@ -81,6 +84,7 @@ pub fn decode_report(bytes: &[u8]) -> Option<Report> {
         (2, 1) => Some(Report::Failed(Stage::Cwd, b)),
         (2, 2) => Some(Report::Failed(Stage::User, b)),
         (2, 3) => Some(Report::Failed(Stage::Terminal, b)),
+        (2, 4) => Some(Report::Failed(Stage::Limit, b)),
         (3, status) => Some(Report::Exited(status)),
         _ => None,
     }
@@ -97,6 +101,7 @@ pub fn start_fault(stage: Stage, errno: i32, cwd: &str, user: &str) -> Fault {
             format!("cannot become user {}: {}", user, error),
         ),
         Stage::Terminal => Fault::from_io(&error, "terminal"),
+        Stage::Limit => Fault::from_io(&error, "limits"),
     }
 }
 
@@ -118,6 +123,7 @@ struct Plan {
     terminal: bool,
     reset_oom: bool,
     descriptors: abi::RLimit,
+    limits: Vec<(c_int, abi::RLimit)>,
     not_found: Vec<u8>,
     not_executable: Vec<u8>,
     failed: Option<(Stage, i32)>,
@@ -164,6 +170,7 @@ impl Plan {
                 current: launch.descriptors.0,
                 maximum: launch.descriptors.1,
             },
+            limits: launch.limits.clone(),
             not_found: [b"caisson: ", shown, b": not found\n"].concat(),
             not_executable: [b"caisson: ", shown, b": cannot be executed\n"].concat(),
             failed: None,
@@ -312,6 +319,11 @@ unsafe fn prepare(plan: &Plan) -> Result<(), (Stage, i32)> {
     if errno != 0 {
         return Err((Stage::Cwd, errno));
     }
+    for (resource, limit) in &plan.limits {
+        if abi::setrlimit(*resource, limit) < 0 {
+            return Err((Stage::Limit, last_errno()));
+        }
+    }
     ignore_signal(abi::SIGPIPE, false);
     set_signal_mask(0);
     Ok(())
@@ -367,6 +379,7 @@ mod tests {
             Report::Failed(Stage::Cwd, abi::ENOENT),
             Report::Failed(Stage::User, abi::EPERM),
             Report::Failed(Stage::Terminal, 5),
+            Report::Failed(Stage::Limit, abi::EPERM),
             Report::Exited(0x900),
         ] {
             assert_eq!(decode_report(&encode_report(report)), Some(report));

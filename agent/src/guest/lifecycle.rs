@@ -4,6 +4,7 @@
 use super::channel::Call;
 use super::fault::Fault;
 use super::keeper::{self, decode_report, Report, REPORT};
+use super::killer::no_such;
 use super::process_spec::ProcessSpec;
 use super::server::{Server, Token};
 use super::session::{now_ms, Exit, Input, Reader, Session, Source, Starter, Stream};
@@ -81,6 +82,7 @@ impl Server {
                 watched: false,
             },
             readers: Vec::new(),
+            waiters: Vec::new(),
             mark: [0, 0],
             starter: Some(Starter { source, attach }),
             kill_on_disconnect: kill_on_disconnect.then_some(source),
@@ -253,6 +255,9 @@ impl Server {
     fn abandon(&mut self, id: u64) {
         if let Some(mut session) = self.sessions.remove(&id) {
             session.release(&self.epoll);
+            for waiter in std::mem::take(&mut session.waiters) {
+                self.fail(waiter, &no_such(id));
+            }
             if let Some(deadline) = session.deadline {
                 self.timers.cancel(deadline, Timer::Deadline(id));
             }
@@ -337,6 +342,7 @@ impl Server {
         for source in sources {
             self.wake(source);
         }
+        self.tell_waiters(id);
         self.ended.push_back(id);
         self.limit_ended(kept);
     }

@@ -43,8 +43,10 @@ impl Server {
             "WriteInput" => self.write_input_call(source, params),
             "CloseInput" => self.close_input_call(source, params),
             "ResizeTerminal" => self.resize_terminal(source, params),
+            "WaitSession" => self.wait_session(source, params),
             "ListSessions" => self.list_sessions(source, params),
             "Dial" => self.dial(source, params),
+            "ListPorts" => self.list_ports(source, params),
             "Stats" => {
                 params.finish()?;
                 let stats = self.stats();

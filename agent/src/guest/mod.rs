@@ -18,6 +18,8 @@ pub mod output_log;
 pub mod pack;
 pub mod params;
 pub mod pool;
+pub mod ports;
+pub mod process_limits;
 pub mod process_spec;
 pub mod receive;
 pub mod seccomp;
@@ -33,6 +35,7 @@ pub mod stats;
 pub mod timers;
 pub mod tree;
 pub mod user;
+pub mod wait;
 
 use std::ffi::OsString;
 

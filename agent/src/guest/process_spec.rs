@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::keeper::Launch;
 use super::msgpack::Value;
 use super::params::Params;
+use super::process_limits::ProcessLimits;
 use super::startup::Setup;
 use super::user::{User, UserDatabase};
 use std::ffi::CString;
@@ -35,6 +36,7 @@ pub struct ProcessSpec {
     pub output_limit: u64,
     pub on_full: OnFull,
     pub tag: Option<String>,
+    pub limits: ProcessLimits,
 }
 
 impl ProcessSpec {
@@ -86,6 +88,7 @@ impl ProcessSpec {
             output_limit: limit.unwrap_or(DEFAULT_OUTPUT_LIMIT),
             on_full,
             tag: params.text("tag")?,
+            limits: ProcessLimits::parse(params)?,
         })
     }
 
@@ -132,6 +135,7 @@ impl ProcessSpec {
             switch_user,
             terminal: self.terminal.is_some(),
             descriptors: setup.descriptors,
+            limits: self.limits.resolve(setup.descriptors)?,
             reset_oom: setup.reset_oom,
         };
         Ok((launch, user))

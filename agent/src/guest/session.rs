@@ -120,6 +120,8 @@ pub struct Session {
     pub streams: [Stream; 2],
     pub input: Input,
     pub readers: Vec<Reader>,
+    /// Who is told of the end.
+    pub waiters: Vec<Source>,
     /// What the last reader that went away had certainly taken.
     pub mark: [u64; 2],
     pub starter: Option<Starter>,
@@ -322,6 +324,12 @@ impl Session {
             self.exit_fields(Pack::map(9).text("type", "exit"), exit)
                 .done(),
         )
+    }
+
+    /// The answer of WaitSession, once the session is finished.
+    pub fn exit_reply(&self) -> Option<Vec<u8>> {
+        let exit = self.exit_event()?;
+        Some(Pack::map(1).key("exit").raw(&exit).done())
     }
 
     /// The session as ListSessions shows it; `text` bounds the bytes of its words.

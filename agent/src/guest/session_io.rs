@@ -115,7 +115,9 @@ impl Server {
         let involved = |session: &Session| {
             let mut sources = session.readers.iter().map(|reader| reader.source);
             let starter = session.starter.as_ref().map(|starter| starter.source);
-            starter == Some(source) || sources.any(|reader| reader == source)
+            starter == Some(source)
+                || session.waiters.contains(&source)
+                || sources.any(|reader| reader == source)
         };
         let ids: Vec<u64> = self
             .sessions
@@ -137,6 +139,7 @@ impl Server {
         if session.starter.as_ref().map(|starter| starter.source) == Some(source) {
             session.starter = None;
         }
+        session.waiters.retain(|waiter| *waiter != source);
         let found = session
             .readers
             .iter()

@@ -102,7 +102,10 @@ pub const PR_SET_NAME: i32 = 15;
 pub const PR_SET_CHILD_SUBREAPER: i32 = 36;
 pub const PR_SET_NO_NEW_PRIVS: i32 = 38;
 
+pub const RLIMIT_CPU: i32 = 0;
+pub const RLIMIT_FSIZE: i32 = 1;
 pub const RLIMIT_NOFILE: i32 = 7;
+pub const RLIMIT_AS: i32 = 9;
 
 pub const F_GETFD: i32 = 1;
 pub const F_SETFD: i32 = 2;
@@ -179,6 +182,7 @@ pub struct SigAction {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct RLimit {
     pub current: u64,
     pub maximum: u64,
@@ -263,6 +267,8 @@ extern "C" {
     pub fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     pub fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     pub fn unlinkat(dir: c_int, path: *const c_char, flags: c_int) -> c_int;
+    pub fn readlinkat(dir: c_int, path: *const c_char, buffer: *mut c_char, length: usize)
+        -> isize;
     pub fn renameat(from: c_int, a: *const c_char, to: c_int, b: *const c_char) -> c_int;
     pub fn fchmodat(dir: c_int, path: *const c_char, mode: c_uint, flags: c_int) -> c_int;
     pub fn fchownat(

@@ -28,6 +28,18 @@ pub fn unlink_at(dir: RawFd, name: &CStr, flags: i32) -> io::Result<()> {
     check(unsafe { abi::unlinkat(dir, name.as_ptr(), flags) }).map(|_| ())
 }
 
+/// Where a symlink leads, cut at PATH_MAX.
+pub fn read_link_at(dir: RawFd, name: &CStr) -> io::Result<Vec<u8>> {
+    let mut target: Vec<u8> = Vec::with_capacity(4096);
+    // SAFETY: the buffer has room for its capacity; the kernel initialises what it counts.
+    unsafe {
+        let room = target.capacity();
+        let got = abi::readlinkat(dir, name.as_ptr(), target.as_mut_ptr().cast(), room);
+        target.set_len(check(got as c_int)? as usize);
+    }
+    Ok(target)
+}
+
 pub fn rename_at(from: RawFd, a: &CStr, to: RawFd, b: &CStr) -> io::Result<()> {
     // SAFETY: as above.
     check(unsafe { abi::renameat(from, a.as_ptr(), to, b.as_ptr()) }).map(|_| ())

@@ -132,6 +132,19 @@ pub fn raise_descriptor_limit() -> abi::RLimit {
     before
 }
 
+/// The most a resource may be raised to.
+pub fn hard_limit(resource: i32) -> u64 {
+    let mut limit = abi::RLimit {
+        current: 0,
+        maximum: 0,
+    };
+    // SAFETY: the structure lives during the call.
+    match unsafe { abi::getrlimit(resource, &mut limit) } {
+        0 => limit.maximum,
+        _ => u64::MAX, // setting it will say what is wrong
+    }
+}
+
 /// Keeps the allocator small: one arena, early return of memory to the kernel.
 pub fn tune_allocator() {
     // SAFETY: plain calls.

@@ -4,9 +4,11 @@ import { isRequired, type ConformanceOptions } from "./conformance/harness.ts";
 import { isolationCases } from "./conformance/isolation.ts";
 import { lifecycleCases } from "./conformance/lifecycle.ts";
 import { limitCases } from "./conformance/limits.ts";
+import { portCases } from "./conformance/ports.ts";
 import { processCases } from "./conformance/processes.ts";
 import { Subject } from "./conformance/subject.ts";
 import { treeCases } from "./conformance/trees.ts";
+import { waitingCases } from "./conformance/waiting.ts";
 
 export type { ConformanceHarness, ConformanceOptions } from "./conformance/harness.ts";
 
@@ -49,8 +51,10 @@ function runSuite(name: string, made: Subject): void {
       expect(made.report).toMatchObject({ name: made.provider.name, tier: made.provider.tier, available: true });
     });
     processCases(get);
+    waitingCases(get);
     treeCases(get);
     fileCases(get);
+    portCases(get);
     lifecycleCases(get);
     limitCases(get);
     isolationCases(get);

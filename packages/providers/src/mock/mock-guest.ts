@@ -135,6 +135,11 @@ export class MockGuest {
         const incoming = bytes();
         await listener({ [Symbol.asyncIterator]: () => incoming, write: (chunk) => call.write(chunk), end: () => call.end() });
       },
+      ListPorts: (call, params) => {
+        params.finish();
+        const ports = [...this.options.ports.keys()].sort((a, b) => a - b);
+        call.reply({ ports: ports.map((port) => ({ port, address: "0.0.0.0" })) }, { fin: true });
+      },
       Stats: (call, params) => {
         params.finish();
         const uptime = Math.floor(this.options.clock.monotonic() - this.#bootedAt);

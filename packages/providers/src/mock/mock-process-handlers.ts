@@ -19,6 +19,7 @@ function parseProcess(guest: MockGuest, params: Params, onFull: "block" | "drop"
   if ((argv === undefined) === (command === undefined))
     throw new CaissonError("invalid_argument", "Exactly one of argv and command is required.");
   if (argv !== undefined && (argv[0] ?? "") === "") throw new CaissonError("invalid_argument", "argv: the first item must name a program.");
+  if (params.map("limits") !== undefined) throw new CaissonError("unsupported", "The mock cannot limit a process.");
   if (params.map("pty") !== undefined) throw new CaissonError("unsupported", "The mock has no terminals.");
   const userName = params.text("user") ?? guest.options.user;
   const user = mockUser(userName);
@@ -137,6 +138,13 @@ export function mockProcessHandlers(guest: MockGuest): GuestHandlers {
     ResizeTerminal: (_call, params) => {
       find(params);
       throw new CaissonError("unsupported", "The mock has no terminals.");
+    },
+    WaitSession: async (call, params) => {
+      const session = find(params);
+      params.finish();
+      void call.closed.then(() => session.changes.notify());
+      while (session.exit === undefined && !call.signal.aborted) await session.changes.next();
+      if (session.exit !== undefined) call.reply({ exit: session.exit }, { fin: true });
     },
     ListSessions: (call, params) => {
       const id = params.int("id");

@@ -117,5 +117,6 @@ describe("the mock's shell", () => {
     for await (const chunk of stream) text += String(chunk);
     expect(text).toBe("HELLO");
     await expect(guest.dial({ network: "tcp", port: 81 })).rejects.toMatchObject({ code: "connection_refused" });
+    expect(await guest.ports()).toEqual([{ port: 80, address: "0.0.0.0", pid: null, command: null, user: null }]);
   });
 });
