@@ -1,26 +1,77 @@
 import { z } from "zod";
-import { durationSchema, envSchema, guestPathSchema, guestUserSchema } from "./field.ts";
+import { durationSchema, envSchema, guestPathSchema, guestUserSchema, positiveDurationSchema } from "./field.ts";
 
 /** Most bytes per stream that a JSON answer carries; more is cut, and said so. */
 export const EXEC_JSON_LIMIT = 16_777_216;
 
+/** Size of a terminal, in characters. */
+export const terminalSizeSchema = z
+  .strictObject({
+    cols: z.int().min(1).max(4096).meta({ description: "Columns" }),
+    rows: z.int().min(1).max(4096).meta({ description: "Lines" }),
+  })
+  .meta({ id: "TerminalSize" });
+export type TerminalSize = z.infer<typeof terminalSizeSchema>;
+
+/** Resource limits of one process and what it starts; never above the sandbox's. */
+export const processLimitsSchema = z
+  .strictObject({
+    cpu_time: positiveDurationSchema
+      .optional()
+      .meta({ description: "CPU time of each process, in whole seconds; beyond it `XCPU` ends the process", examples: ["30s"] }),
+    memory_mb: z.int().min(1).max(16_777_216).optional().meta({ description: "Address space of each process, in MiB" }),
+    open_files: z.int().min(3).max(1_048_576).optional().meta({ description: "Open files of each process" }),
+    file_size_mb: z.int().min(0).max(16_777_216).optional().meta({ description: "Largest file that it may write, in MiB" }),
+  })
+  .meta({ id: "ProcessLimits" });
+export type ProcessLimits = z.infer<typeof processLimitsSchema>;
+
+/** A label of a process, by which lists can be filtered. */
+export const processTagSchema = z
+  .string()
+  .regex(/^[\w.:/@-]{1,128}$/, { error: "must be 1 to 128 letters, digits, or . _ : / @ -" })
+  .meta({ description: "A label of yours; `GET …/processes?tag=` finds the process by it", examples: ["build"] });
+
+/** Fields of every request that starts a process. */
+export const processFields = {
+  command: z
+    .string()
+    .min(1)
+    .max(1_048_576)
+    .meta({ description: "A shell line; with `args`, the program", examples: ["echo hello"] }),
+  args: z
+    .array(z.string().max(131_072))
+    .max(4096)
+    .optional()
+    .meta({ description: "Arguments. With `mode` argv they are passed as they are; with `shell` they are quoted and appended" }),
+  mode: z.enum(["shell", "argv"]).optional().meta({ description: "Default: `argv` when `args` is there, else `shell`" }),
+  env: envSchema.optional(),
+  workdir: guestPathSchema.optional().meta({ description: "Working directory. Default: the sandbox's" }),
+  user: guestUserSchema.optional(),
+  pty: terminalSizeSchema.optional().meta({
+    description: "Run it in a terminal of this size; all it writes is then `stdout`",
+  }),
+  output_limit: z
+    .int()
+    .min(4096)
+    .max(1_073_741_824)
+    .optional()
+    .meta({ description: "Bytes of output kept per stream in the sandbox. Default 64 MiB" }),
+  on_full: z.enum(["block", "drop"]).optional().meta({
+    description:
+      "When that is full: stop the writer, or drop the oldest bytes and report a gap. Default: `block`, in the background `drop`",
+  }),
+  limits: processLimitsSchema.optional().meta({ description: "Resource limits. Default: the sandbox's" }),
+  tag: processTagSchema.optional(),
+};
+
+/** How a process runs, however it is started. */
+export type ProcessFields = z.infer<z.ZodObject<typeof processFields, z.core.$strict>> & { timeout?: string | undefined };
+
 /** Body of `POST /sandboxes/{id}/exec`. */
 export const execRequestSchema = z
   .strictObject({
-    command: z
-      .string()
-      .min(1)
-      .max(1_048_576)
-      .meta({ description: "A shell line; with `args`, the program", examples: ["echo hello"] }),
-    args: z
-      .array(z.string().max(131_072))
-      .max(4096)
-      .optional()
-      .meta({ description: "Arguments. With `mode` argv they are passed as they are; with `shell` they are quoted and appended" }),
-    mode: z.enum(["shell", "argv"]).optional().meta({ description: "Default: `argv` when `args` is there, else `shell`" }),
-    env: envSchema.optional(),
-    workdir: guestPathSchema.optional().meta({ description: "Working directory. Default: the sandbox's" }),
-    user: guestUserSchema.optional(),
+    ...processFields,
     timeout: durationSchema.optional().meta({
       description: "The whole process tree is killed after it and the answer is 408. `0` for none. Default: `defaults.exec_timeout`",
       examples: ["30s"],
@@ -32,16 +83,6 @@ export const execRequestSchema = z
     }),
     stream: z.boolean().optional().meta({ description: "Answer as NDJSON while the command runs" }),
     background: z.boolean().optional().meta({ description: "Answer at once with the process; read its output later" }),
-    output_limit: z
-      .int()
-      .min(4096)
-      .max(1_073_741_824)
-      .optional()
-      .meta({ description: "Bytes of output kept per stream in the sandbox. Default 64 MiB" }),
-    on_full: z.enum(["block", "drop"]).optional().meta({
-      description:
-        "When that is full: stop the writer, or drop the oldest bytes and report a gap. Default: `block`, in the background `drop`",
-    }),
   })
   .refine((body) => body.stdin === undefined || body.stdin_base64 === undefined, {
     path: ["stdin_base64"],
@@ -77,6 +118,23 @@ export const execResultSchema = z
   .meta({ id: "ExecResult" });
 export type ExecResult = z.infer<typeof execResultSchema>;
 
+/** Bytes of a stream that a reader does not get. */
+export const gapRecordSchema = z
+  .strictObject({ type: z.literal("gap"), stream: z.enum(["stdout", "stderr"]), from: z.int(), to: z.int() })
+  .meta({ description: "Bytes that were dropped before they could be sent" });
+
+/** How a process ended. */
+export const exitRecordSchema = z.strictObject({
+  type: z.literal("exit"),
+  ...exitFields,
+  timed_out: z.boolean(),
+  stdout_bytes: z.int(),
+  stderr_bytes: z.int(),
+});
+
+/** Why the end of a process cannot be told. */
+export const errorRecordSchema = z.strictObject({ type: z.literal("error"), code: z.string(), message: z.string(), remedy: z.string() });
+
 /** One line of a streamed exec. The last line is `exit` or `error`, always. */
 export const execRecordSchema = z
   .discriminatedUnion("type", [
@@ -88,11 +146,9 @@ export const execRecordSchema = z
       data: z.string(),
       encoding: z.literal("base64").optional().meta({ description: "Present when `data` is base64 because the bytes are not valid UTF-8" }),
     }),
-    z
-      .strictObject({ type: z.literal("gap"), stream: z.enum(["stdout", "stderr"]), from: z.int(), to: z.int() })
-      .meta({ description: "Bytes that were dropped before they could be sent" }),
-    z.strictObject({ type: z.literal("exit"), ...exitFields, timed_out: z.boolean(), stdout_bytes: z.int(), stderr_bytes: z.int() }),
-    z.strictObject({ type: z.literal("error"), code: z.string(), message: z.string(), remedy: z.string() }),
+    gapRecordSchema,
+    exitRecordSchema,
+    errorRecordSchema,
   ])
   .meta({ id: "ExecRecord" });
 export type ExecRecord = z.infer<typeof execRecordSchema>;
@@ -111,6 +167,8 @@ export const processSchema = z
     args: z.array(z.string()),
     workdir: z.string(),
     user: z.string(),
+    pty: z.boolean().meta({ description: "Whether it has a terminal; all it writes is then `stdout`" }),
+    tag: z.string().nullable().meta({ description: "Its label" }),
     started_at: z.iso.datetime(),
     running: z.boolean(),
     stdout: rangeSchema,
@@ -121,6 +179,18 @@ export const processSchema = z
 export type Process = z.infer<typeof processSchema>;
 
 export const processListSchema = z.strictObject({ items: z.array(processSchema) }).meta({ id: "ProcessList" });
+
+/** Query of `GET /sandboxes/{id}/processes`. */
+export const listProcessesQuerySchema = z.strictObject({
+  tag: processTagSchema.optional().meta({ description: "Only those with this tag" }),
+});
+
+/** Query of `GET /sandboxes/{id}/processes/{process_id}/wait`. */
+export const waitQuerySchema = z.strictObject({
+  timeout: durationSchema
+    .optional()
+    .meta({ description: "Answer after this time all the same. Default 30s, at most 1h", examples: ["30s"] }),
+});
 
 /** Query of `GET /sandboxes/{id}/processes/{process_id}/output`: NDJSON of ExecRecord. */
 export const processOutputQuerySchema = z.strictObject({

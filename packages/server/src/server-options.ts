@@ -24,6 +24,8 @@ export interface ServerLimits {
   readonly guestSilenceMs: number;
   /** How much longer than its timeout a command may take to be reported ended, in ms. */
   readonly execGraceMs: number;
+  /** How often a WebSocket's peer is asked whether it is there, in ms; after three silent times it counts as gone. */
+  readonly webSocketPingMs: number;
 }
 
 export const DEFAULT_LIMITS: ServerLimits = {
@@ -36,6 +38,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   listEntries: 100_000,
   guestSilenceMs: 30_000,
   execGraceMs: 15_000,
+  webSocketPingMs: 20_000,
 };
 
 /** What the server is made of. */

@@ -1,5 +1,5 @@
 import type { ExecRecord } from "@caisson/contract";
-import type { ProcessOutput } from "@caisson/guest";
+import type { Exit, ProcessOutput } from "@caisson/guest";
 import { exitCodeOf } from "./exit-status.ts";
 import { Utf8Splitter, type EncodedPiece } from "./utf8-splitter.ts";
 
@@ -20,18 +20,7 @@ export class OutputRecords {
           { type: "gap", stream: output.stream, from: output.from, to: output.to },
         ];
       case "exit":
-        return [
-          ...this.rest(),
-          {
-            type: "exit",
-            exit_code: exitCodeOf(output.exit),
-            signal: output.exit.signal,
-            duration_ms: output.exit.durationMs,
-            timed_out: output.exit.timedOut,
-            stdout_bytes: output.exit.stdoutBytes,
-            stderr_bytes: output.exit.stderrBytes,
-          },
-        ];
+        return [...this.rest(), exitRecord(output.exit)];
       default:
         return output satisfies never;
     }
@@ -41,6 +30,19 @@ export class OutputRecords {
   rest(): readonly ExecRecord[] {
     return (["stdout", "stderr"] as const).flatMap((stream) => record(stream, this.#splitters[stream].flush()));
   }
+}
+
+/** How a process ended, as the last record tells it. */
+export function exitRecord(exit: Exit): ExecRecord & { readonly type: "exit" } {
+  return {
+    type: "exit",
+    exit_code: exitCodeOf(exit),
+    signal: exit.signal,
+    duration_ms: exit.durationMs,
+    timed_out: exit.timedOut,
+    stdout_bytes: exit.stdoutBytes,
+    stderr_bytes: exit.stderrBytes,
+  };
 }
 
 function record(stream: StreamName, piece: EncodedPiece | undefined): ExecRecord[] {

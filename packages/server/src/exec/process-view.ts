@@ -14,6 +14,8 @@ export function toProcess(session: Session): Process {
     args: session.command === null ? args : [],
     workdir: session.cwd,
     user: session.user,
+    pty: session.pty,
+    tag: session.tag,
     started_at: isoTime(session.startedAtMs),
     running: exit === null,
     stdout: { start: session.stdout.start, end: session.stdout.end },

@@ -51,7 +51,10 @@ function hideInternals(error: CaissonError): CaissonError {
 
 /** Answers with an error. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unknown): void {
-  const { error, status } = toWireError(thrown);
+  const wire = toWireError(thrown);
+  const { error } = wire;
+  // A status that was set before the error came is the more exact one.
+  const status = reply.statusCode >= 400 ? reply.statusCode : wire.status;
   request.scope.failure = error;
   if (error.code === "internal") request.log.error({ err: error.cause ?? error }, "request failed");
   if (reply.raw.headersSent || reply.raw.destroyed) {

@@ -1,5 +1,6 @@
 import type { Clock } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { hasSwitched } from "./upgrade.ts";
 
 /** Writes the one line of a request, when its last byte is out or its connection has gone. */
 export function logRequest(request: FastifyRequest, reply: FastifyReply, clock: Clock): void {
@@ -9,9 +10,9 @@ export function logRequest(request: FastifyRequest, reply: FastifyReply, clock: 
     method: request.method,
     path: path.slice(0, 512),
     route: request.routeOptions.url ?? null,
-    status: reply.raw.headersSent ? reply.raw.statusCode : 499,
+    status: hasSwitched(request) ? 101 : reply.raw.headersSent ? reply.raw.statusCode : 499,
     duration_ms: Math.round((clock.monotonic() - scope.startedAt) * 1000) / 1000,
-    complete: reply.raw.writableFinished,
+    complete: hasSwitched(request) || reply.raw.writableFinished,
     remote: request.socket.remoteAddress ?? null,
     ...(scope.caller === undefined ? {} : { key: scope.caller.name, role: scope.caller.role }),
     ...(scope.failure === undefined ? {} : { error: scope.failure.code, message: scope.failure.message }),

@@ -1,5 +1,6 @@
 import { ServerResponse, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { CaissonError } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { WebSocketServer, type WebSocket } from "ws";
 import type { App } from "./app.ts";
@@ -14,7 +15,8 @@ export interface Upgrade {
 const MAX_MESSAGE = 1_048_576;
 
 const upgrades = new WeakMap<IncomingMessage, Upgrade>();
-const sockets = new WebSocketServer({ noServer: true, clientTracking: false, maxPayload: MAX_MESSAGE, perMessageDeflate: false });
+/** Requests whose connection has left HTTP. */
+const switched = new WeakSet<IncomingMessage>();
 
 /**
  * Sends upgrade requests through the same routes and hooks as all others: keys, errors and logs are the same for them. Only
@@ -29,6 +31,8 @@ export function routeUpgrades(app: App): void {
     response.shouldKeepAlive = false;
     response.assignSocket(socket as never);
     response.once("finish", () => socket.end());
+    // HTTP tells of the end of its own connections; this one it has let go.
+    socket.once("close", () => response.emit("close"));
     app.routing(message, response);
   });
 }
@@ -38,24 +42,41 @@ export function upgradeOf(request: FastifyRequest): Upgrade | undefined {
   return upgrades.get(request.raw);
 }
 
+/** Whether a request's connection was taken over from HTTP. */
+export function hasSwitched(request: FastifyRequest): boolean {
+  return switched.has(request.raw);
+}
+
 /** Takes the connection of an upgrade over from HTTP, for whoever speaks on it from now on. The reply's `close` event still comes at its end. */
 export function takeUpgrade(request: FastifyRequest, reply: FastifyReply): Upgrade {
   const upgrade = upgrades.get(request.raw);
   if (upgrade === undefined) throw new Error("the request is no upgrade");
   reply.hijack();
+  switched.add(request.raw);
   reply.raw.detachSocket(upgrade.socket as never);
-  upgrade.socket.once("close", () => reply.raw.emit("close"));
   return upgrade;
 }
 
 /**
- * Switches to WebSocket; call it when nothing can be refused any more. Messages are at most 1 MiB. Rejects
+ * Switches to WebSocket; call it when nothing can be refused any more. Messages are at most 1 MiB. The `protocol` is agreed
+ * upon when the client offers it. The socket comes paused: listen, then resume it. It leaves pings to its owner. Rejects
  * when the connection breaks before the switch.
  */
-export function acceptWebSocket(request: FastifyRequest, reply: FastifyReply): Promise<WebSocket> {
+export function acceptWebSocket(request: FastifyRequest, reply: FastifyReply, protocol: string): Promise<WebSocket> {
   const { socket, head } = takeUpgrade(request, reply);
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: MAX_MESSAGE,
+    perMessageDeflate: false,
+    autoPong: false,
+    handleProtocols: (offered) => (offered.has(protocol) ? protocol : false),
+  });
   return new Promise((resolve, reject) => {
-    socket.once("close", () => reject(new Error("the connection broke during the handshake")));
-    sockets.handleUpgrade(request.raw, socket, head, resolve);
+    socket.once("close", () => reject(new CaissonError("cancelled", "The connection broke during the handshake.")));
+    server.handleUpgrade(request.raw, socket, head, (accepted) => {
+      accepted.pause();
+      resolve(accepted);
+    });
   });
 }

@@ -3,7 +3,7 @@ import { execRecordSchema, execRequestSchema, execResultSchema, processSchema } 
 import type { AttachedProcess, Guest } from "@caisson/guest";
 import { collectOutput } from "../exec/collect-output.ts";
 import { feedStdin } from "../exec/feed-stdin.ts";
-import { processSpecOf, stdinOf } from "../exec/process-spec.ts";
+import { inputOf, processSpecOf, stdinOf } from "../exec/process-spec.ts";
 import { toProcess } from "../exec/process-view.ts";
 import { answerWithStream, streamOutput } from "../exec/stream-output.ts";
 import type { App } from "../http/app.ts";
@@ -41,7 +41,7 @@ export function execRoutes(app: App, services: Services): void {
     },
     handler: async (request, reply) => {
       const { body, scope } = request;
-      const spec = processSpecOf(body, services);
+      const spec = processSpecOf(body, inputOf(body), services);
       const input = stdinOf(body);
       if (body.background === true) {
         const started = await operations.withGuest(

@@ -1,4 +1,17 @@
-import { execRecordSchema, processListSchema, processOutputQuerySchema, processSchema, signalRequestSchema } from "@caisson/contract";
+import {
+  CaissonError,
+  execRecordSchema,
+  formatDuration,
+  isCaissonError,
+  listProcessesQuerySchema,
+  parseDuration,
+  processListSchema,
+  processOutputQuerySchema,
+  processSchema,
+  signalRequestSchema,
+  terminalSizeSchema,
+  waitQuerySchema,
+} from "@caisson/contract";
 import { z } from "zod";
 import { toProcess } from "../exec/process-view.ts";
 import { answerWithStream, streamOutput } from "../exec/stream-output.ts";
@@ -17,6 +30,12 @@ const stdinQuerySchema = z.strictObject({
   close: z.enum(["true", "false"]).optional().meta({ description: "Close standard input after these bytes. Default false" }),
 });
 
+/** How long a wait lasts unless asked otherwise, in ms. */
+const WAIT_MS = 30_000;
+
+/** Longest wait, in ms. */
+const MAX_WAIT_MS = 3_600_000;
+
 const stdinSchema = z.strictObject({ written: z.int().meta({ description: "Bytes taken" }) }).meta({ id: "StdinWritten" });
 
 /** Processes that run or ran in a sandbox. */
@@ -31,12 +50,14 @@ export function processRoutes(app: App, { operations, clock, limits }: Services)
       summary: "List processes",
       description: "Those started through the API that run, and the last 256 that ended.",
       params: sandboxParams,
+      querystring: listProcessesQuerySchema,
       response: { 200: processListSchema.describe("The processes"), ...errors },
     },
     handler: async (request, reply) => {
-      const { scope } = request;
+      const { scope, query } = request;
       const sessions = await operations.withGuest(request.params.id, "process.list", (guest) => guest.sessions(scope.bound), scope.bound);
-      return reply.send({ items: sessions.map(toProcess) });
+      const wanted = query.tag === undefined ? sessions : sessions.filter((session) => session.tag === query.tag);
+      return reply.send({ items: wanted.map(toProcess) });
     },
   });
 
@@ -60,6 +81,70 @@ export function processRoutes(app: App, { operations, clock, limits }: Services)
         scope.bound,
       );
       return reply.send(toProcess(read));
+    },
+  });
+
+  app.route({
+    method: "GET",
+    url: "/sandboxes/:id/processes/:process_id/wait",
+    config: { access: "api", long: true },
+    schema: {
+      tags,
+      operationId: "waitForProcess",
+      summary: "Wait for a process to end",
+      description:
+        "Answers with the process when it has ended, or when the time has passed first: `running` tells which. It reads no output; a process whose output is full and `on_full` block ends only when somebody reads.",
+      params: processParams,
+      querystring: waitQuerySchema,
+      response: { 200: processSchema.describe("The process"), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope, params, query } = request;
+      const id = Number(params.process_id);
+      const deadlineMs = query.timeout === undefined ? WAIT_MS : (parseDuration(query.timeout) ?? 0);
+      if (deadlineMs > MAX_WAIT_MS) {
+        const message = `must be at most ${formatDuration(MAX_WAIT_MS)}`;
+        throw new CaissonError("invalid_request", `The query was refused: timeout ${message}.`, { errors: [{ path: "timeout", message }] });
+      }
+      const process = await operations.withGuest(
+        params.id,
+        "process.wait",
+        async (guest) => {
+          try {
+            if (deadlineMs > 0) await guest.wait(id, { ...scope.bound, deadlineMs });
+          } catch (error) {
+            if (!isCaissonError(error, "deadline_exceeded")) throw error;
+          }
+          return guest.session(id, scope.bound);
+        },
+        scope.bound,
+      );
+      return reply.send(toProcess(process));
+    },
+  });
+
+  app.route({
+    method: "POST",
+    url: "/sandboxes/:id/processes/:process_id/resize",
+    config: { access: "api" },
+    schema: {
+      tags,
+      operationId: "resizeProcess",
+      summary: "Set the size of a process's terminal",
+      description: "Of a process started with `pty`; it is told by `WINCH`.",
+      params: processParams,
+      body: terminalSizeSchema,
+      response: { 204: z.null().describe("It was set"), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope, params, body } = request;
+      await operations.withGuest(
+        params.id,
+        "process.resize",
+        (guest) => guest.resize(Number(params.process_id), body.cols, body.rows, scope.bound),
+        scope.bound,
+      );
+      return reply.code(204).send(null);
     },
   });
 

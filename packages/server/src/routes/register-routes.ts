@@ -4,19 +4,31 @@ import type { Services } from "../server-options.ts";
 import { registerOpenapi } from "../openapi/register-openapi.ts";
 import { docsRoutes } from "./docs-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
+import { execSocketRoutes } from "./exec-socket-routes.ts";
 import { fileRoutes } from "./file-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
 import { processInputRoutes, processRoutes } from "./process-routes.ts";
 import { sandboxRoutes } from "./sandbox-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
+import { tokenRoutes } from "./token-routes.ts";
 import { transferRoutes } from "./transfer-routes.ts";
 
 /** Where the API lives. */
 export const API_PREFIX = "/api/v1";
 
 /** Routes whose bodies are JSON, or nothing. */
-const JSON_ROUTES = [sandboxRoutes, execRoutes, processRoutes, fileRoutes, imageRoutes, systemRoutes, healthRoutes];
+const JSON_ROUTES = [
+  sandboxRoutes,
+  tokenRoutes,
+  execRoutes,
+  execSocketRoutes,
+  processRoutes,
+  fileRoutes,
+  imageRoutes,
+  systemRoutes,
+  healthRoutes,
+];
 
 /** Routes whose bodies are bytes. */
 const RAW_ROUTES = [transferRoutes, processInputRoutes, imageImportRoutes];

@@ -86,7 +86,11 @@ export class LocalProcess {
     if (this.#exit !== null || this.#child.pid === undefined) return 0;
     const number = (constants.signals as Record<string, number>)[`SIG${name}`];
     if (number === undefined) throw new CaissonError("invalid_argument", `There is no signal ${name}.`);
-    process.kill(-this.#child.pid, number);
+    try {
+      process.kill(-this.#child.pid, number);
+    } catch {
+      return 0; // it ended, and has not been told of yet
+    }
     return 1;
   }
 
