@@ -19,6 +19,7 @@ export const fileInfoSchema = z
     mod_time: z.iso.datetime(),
     is_dir: z.boolean(),
     target: z.string().optional().meta({ description: "Where a symlink points" }),
+    version: z.string().meta({ description: "Changes whenever content or attributes do; in quotes it is the ETag of a download" }),
   })
   .meta({ id: "FileInfo" });
 export type FileInfo = z.infer<typeof fileInfoSchema>;
@@ -38,11 +39,15 @@ export const writeFileSchema = z
   })
   .meta({ id: "WriteFile" });
 
+/** What a signed URL carries instead of a key. */
+const fileTokenSchema = z.string().min(1).max(8192).meta({ description: "The token of a signed URL; it then is the only other field" });
+
 /** Query of `PUT /sandboxes/{id}/files`: a raw upload of any size. */
 export const uploadQuerySchema = z.strictObject({
   path: guestPathSchema,
   mode: fileModeSchema.optional(),
   user: guestUserSchema.optional(),
+  token: fileTokenSchema.optional(),
   offset: z.coerce.number().int().min(0).optional().meta({ description: "Write in place from this offset instead of replacing the file" }),
 });
 
@@ -52,7 +57,11 @@ export const downloadQuerySchema = z.strictObject({
   user: guestUserSchema.optional(),
   offset: z.coerce.number().int().min(0).optional(),
   length: z.coerce.number().int().min(0).optional(),
+  token: fileTokenSchema.optional(),
 });
+
+/** Query of `HEAD /sandboxes/{id}/files`: what a download would answer. */
+export const headFileQuerySchema = downloadQuerySchema.pick({ path: true, user: true, token: true }).strict();
 
 export const deleteFileQuerySchema = z.strictObject({
   path: guestPathSchema,
@@ -101,6 +110,16 @@ export const makeDirSchema = z
     user: guestUserSchema.optional(),
   })
   .meta({ id: "MakeDir" });
+
+/** A SHA-256 in hex. */
+export const sha256Schema = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, { error: "must be a SHA-256 in 64 lower-case hex digits" })
+  .meta({ description: "SHA-256 in hex" });
+
+/** A file that was written: its facts, and the digest of the bytes that were sent for it. */
+export const writtenFileSchema = fileInfoSchema.extend({ sha256: sha256Schema }).meta({ id: "WrittenFile" });
+export type WrittenFile = z.infer<typeof writtenFileSchema>;
 
 /** Answer of listings: `truncated` says that there was more than the limit. */
 export const fileListSchema = z.strictObject({ items: z.array(fileInfoSchema), truncated: z.boolean() }).meta({ id: "FileList" });

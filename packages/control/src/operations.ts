@@ -22,6 +22,14 @@ export type OperationName =
   | "file.chmod"
   | "file.chown"
   | "file.mkdir"
+  | "file.upload"
+  | "file.archive"
+  | "file.extract"
+  | "file.xattrs"
+  | "file.search"
+  | "file.replace"
+  | "file.watch"
+  | "file.sign"
   | "stats";
 
 /** Options of every call. */

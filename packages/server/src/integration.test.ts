@@ -1,10 +1,10 @@
 import {
   execRecordSchema,
   execResultSchema,
-  fileInfoSchema,
   fileListSchema,
   processSchema,
   sandboxSchema,
+  writtenFileSchema,
   type Sandbox,
 } from "@caisson/contract";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -69,7 +69,7 @@ describe("the server over the orchestrator, the store, the worker and the mock p
       body: bytes,
       headers: { "x-api-key": API_KEY },
     });
-    expect(fileInfoSchema.parse(await up.json())).toMatchObject({ size: bytes.length, mode: "0640" });
+    expect(writtenFileSchema.parse(await up.json())).toMatchObject({ size: bytes.length, mode: "0640" });
     const down = await server.call("GET", at("/files?path=/tmp/a/b.bin"));
     expect(Buffer.from(await down.arrayBuffer()).equals(bytes)).toBe(true);
     expect(fileListSchema.parse(await json(server.call("GET", at("/files/list?path=/tmp/a")))).items.map((item) => item.path)).toEqual([

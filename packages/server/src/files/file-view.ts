@@ -22,5 +22,6 @@ export function toFileInfo(entry: FileEntry): FileInfo {
     mod_time: isoTime(entry.mtimeMs),
     is_dir: entry.type === "directory",
     ...(entry.target === null ? {} : { target: entry.target }),
+    version: entry.version,
   };
 }

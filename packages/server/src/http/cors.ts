@@ -1,9 +1,12 @@
 import { CaissonError } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 
-const METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
-const REQUEST_HEADERS = "Content-Type, Authorization, X-API-Key, X-Admin-API-Key, X-Request-ID, Idempotency-Key, Last-Event-ID";
-const EXPOSED_HEADERS = "X-Request-ID, Retry-After, X-File-Mode, Content-Length";
+const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const REQUEST_HEADERS =
+  "Content-Type, Authorization, X-API-Key, X-Admin-API-Key, X-Request-ID, Idempotency-Key, Last-Event-ID, " +
+  "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, Want-Repr-Digest, Repr-Digest, Content-Digest, Upload-Offset";
+const EXPOSED_HEADERS =
+  "X-Request-ID, Retry-After, X-File-Mode, Content-Length, Content-Range, Content-Disposition, Accept-Ranges, ETag, Last-Modified, Repr-Digest, Upload-Offset, Location";
 
 /** Seconds for which a browser may remember a preflight. */
 const MAX_AGE_S = 600;

@@ -6,6 +6,7 @@ import { sendHead } from "./send-head.ts";
 
 /** What a download is. */
 export interface Download {
+  readonly status: 200 | 206;
   readonly content: PatientReader<Uint8Array>;
   /** Bytes promised as `Content-Length`; undefined when they are not known. */
   readonly length: number | undefined;
@@ -17,10 +18,10 @@ export interface Download {
  * Answers with bytes at the pace of the client. The first bytes are waited for, so that a read that fails at once is still
  * an error answer. A content that turns out shorter than promised breaks the connection; a longer one is cut at the promise.
  */
-export async function sendDownload(reply: FastifyReply, { content, length, headers, signal }: Download): Promise<void> {
+export async function sendDownload(reply: FastifyReply, { status, content, length, headers, signal }: Download): Promise<void> {
   const { raw } = reply;
   let bytes = await content.next();
-  sendHead(reply, 200, { ...headers, ...(length === undefined ? {} : { "content-length": length }) });
+  sendHead(reply, status, { ...headers, ...(length === undefined ? {} : { "content-length": length }) });
   let left = length ?? Number.POSITIVE_INFINITY;
   for (; bytes !== undefined && left > 0; bytes = await content.next()) {
     const part = bytes.length > left ? bytes.subarray(0, left) : bytes;

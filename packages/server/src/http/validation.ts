@@ -13,6 +13,8 @@ const MAX_PATH = 200;
 const PARAM_ERRORS: Readonly<Record<string, { readonly code: ErrorCode; readonly message: string }>> = {
   id: { code: "sandbox_not_found", message: "There is no such sandbox: this is not a sandbox id." },
   process_id: { code: "process_not_found", message: "There is no such process: this is not a process id." },
+  upload_id: { code: "upload_not_found", message: "There is no such upload: this is not an upload id." },
+  watch_id: { code: "watch_not_found", message: "There is no such watch: this is not a watch id." },
 };
 
 /** Checks every part of a request by its zod schema: nothing is coerced but digits of a query, nothing is dropped. */

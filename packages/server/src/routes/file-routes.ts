@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import {
   CaissonError,
@@ -13,15 +14,15 @@ import {
   moveFileSchema,
   statFileQuerySchema,
   writeFileSchema,
+  writtenFileSchema,
 } from "@caisson/contract";
-import type { FileEntry } from "@caisson/guest";
 import { z } from "zod";
 import { collectEntries } from "../files/collect-entries.ts";
 import { fileOptions } from "../files/file-options.ts";
 import { toFileInfo } from "../files/file-view.ts";
+import { noting } from "../files/noting.ts";
+import { guestPatience } from "../files/patience.ts";
 import type { App } from "../http/app.ts";
-import type { Patience } from "../http/patient-reader.ts";
-import type { RequestScope } from "../http/request-scope.ts";
 import type { Services } from "../server-options.ts";
 import { errors, sandboxParams } from "./route-schema.ts";
 
@@ -36,14 +37,8 @@ const GLOB_LIMIT = 10_000;
 const done = z.null().describe("Done");
 
 /** Files of a sandbox, as far as they are JSON. */
-export function fileRoutes(app: App, { operations, clock, limits }: Services): void {
-  const patience = (scope: RequestScope): Patience => ({
-    clock,
-    signal: scope.signal,
-    fromMs: 0,
-    silentMs: limits.guestSilenceMs,
-    late: () => new CaissonError("agent_unreachable", "The sandbox stopped answering in the middle of a listing."),
-  });
+export function fileRoutes(app: App, services: Services): void {
+  const { operations, limits } = services;
 
   app.route({
     method: "POST",
@@ -57,7 +52,7 @@ export function fileRoutes(app: App, { operations, clock, limits }: Services): v
       description: `At most ${FILE_JSON_LIMIT} bytes; \`PUT\` takes any size. The file is replaced whole or not at all; missing folders are made.`,
       params: sandboxParams,
       body: writeFileSchema,
-      response: { 200: fileInfoSchema.describe("The file"), ...errors },
+      response: { 200: writtenFileSchema.describe("The file"), ...errors },
     },
     handler: async (request, reply) => {
       const { scope, params, body } = request;
@@ -70,7 +65,7 @@ export function fileRoutes(app: App, { operations, clock, limits }: Services): v
         (guest) => guest.writeFile(body.path, Readable.from([bytes]), { ...fileOptions(scope, body) }),
         { ...scope.bound, detail: body.path },
       );
-      return reply.send(toFileInfo(entry));
+      return reply.send({ ...toFileInfo(entry), sha256: createHash("sha256").update(bytes).digest("hex") });
     },
   });
 
@@ -118,7 +113,7 @@ export function fileRoutes(app: App, { operations, clock, limits }: Services): v
       const list = await operations.withGuest(
         params.id,
         "file.list",
-        (guest) => collectEntries(guest.listDir(path, options), limits.listEntries, patience(scope)),
+        (guest) => collectEntries(guest.listDir(path, options), limits.listEntries, guestPatience(services, scope.signal, "a listing")),
         { ...scope.bound, detail: path },
       );
       return reply.send(list);
@@ -172,9 +167,9 @@ export function fileRoutes(app: App, { operations, clock, limits }: Services): v
         async (guest) => {
           let cut = false;
           const found = await collectEntries(
-            noting(guest.glob(query.pattern, options), (truncated) => (cut = truncated)),
+            noting(guest.glob(query.pattern, options), ({ truncated }) => (cut = truncated)),
             limit,
-            patience(scope),
+            guestPatience(services, scope.signal, "a listing"),
           );
           return { items: found.items, truncated: found.truncated || cut };
         },
@@ -282,13 +277,4 @@ export function fileRoutes(app: App, { operations, clock, limits }: Services): v
       return reply.code(made ? 201 : 200).send(toFileInfo(entry));
     },
   });
-}
-
-/** Passes a glob on and tells whether its limit cut it. */
-async function* noting(
-  source: AsyncGenerator<FileEntry, { readonly truncated: boolean }, void>,
-  note: (truncated: boolean) => void,
-): AsyncGenerator<FileEntry, void, void> {
-  const { truncated } = yield* source;
-  note(truncated);
 }

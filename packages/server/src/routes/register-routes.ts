@@ -2,17 +2,24 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { registerOpenapi } from "../openapi/register-openapi.ts";
+import { archiveRoutes } from "./archive-routes.ts";
 import { docsRoutes } from "./docs-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
 import { execSocketRoutes } from "./exec-socket-routes.ts";
 import { fileRoutes } from "./file-routes.ts";
+import { formRoutes } from "./form-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
 import { processInputRoutes, processRoutes } from "./process-routes.ts";
 import { sandboxRoutes } from "./sandbox-routes.ts";
+import { searchRoutes } from "./search-routes.ts";
+import { signRoutes } from "./sign-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
 import { transferRoutes } from "./transfer-routes.ts";
+import { uploadBytesRoutes, uploadRoutes } from "./upload-routes.ts";
+import { watchRoutes } from "./watch-routes.ts";
+import { xattrRoutes } from "./xattr-routes.ts";
 
 /** Where the API lives. */
 export const API_PREFIX = "/api/v1";
@@ -25,13 +32,18 @@ const JSON_ROUTES = [
   execSocketRoutes,
   processRoutes,
   fileRoutes,
+  uploadRoutes,
+  searchRoutes,
+  watchRoutes,
+  signRoutes,
+  xattrRoutes,
   imageRoutes,
   systemRoutes,
   healthRoutes,
 ];
 
 /** Routes whose bodies are bytes. */
-const RAW_ROUTES = [transferRoutes, processInputRoutes, imageImportRoutes];
+const RAW_ROUTES = [transferRoutes, formRoutes, uploadBytesRoutes, archiveRoutes, processInputRoutes, imageImportRoutes];
 
 /** Adds every route. */
 export async function registerRoutes(app: App, services: Services): Promise<void> {

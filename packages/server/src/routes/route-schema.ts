@@ -19,6 +19,24 @@ export const processParams: z.ZodObject<{ id: z.ZodString; process_id: z.ZodStri
     .meta({ description: "Id of the process in its sandbox", examples: ["7"] }),
 });
 
+/** Path parameters of a resumable upload in a sandbox. */
+export const uploadParams: z.ZodObject<{ id: z.ZodString; upload_id: z.ZodString }, z.core.$strict> = z.strictObject({
+  id: sandboxParams.shape.id,
+  upload_id: z
+    .string()
+    .regex(/^[1-9]\d{0,14}$/)
+    .meta({ description: "Id of the upload in its sandbox", examples: ["3"] }),
+});
+
+/** Path parameters of a watch in a sandbox. */
+export const watchParams: z.ZodObject<{ id: z.ZodString; watch_id: z.ZodString }, z.core.$strict> = z.strictObject({
+  id: sandboxParams.shape.id,
+  watch_id: z
+    .string()
+    .regex(/^[1-9]\d{0,14}$/)
+    .meta({ description: "Id of the watch in its sandbox", examples: ["2"] }),
+});
+
 /** Every route may answer with an error. */
 export const errors: { readonly default: Content<{ "application/problem+json": typeof problemSchema }> } = {
   default: content("An error", { "application/problem+json": problemSchema }),

@@ -51,9 +51,11 @@ export function localFiles(root: string): FileMethods {
       const entry = await entryOf(path, "follow");
       if (entry.type === "directory") throw new CaissonError("is_a_directory", `${path} is a directory.`);
       const handle = await known(path, fs.open(real(path), "r"));
-      const { offset = 0, length = Infinity } = options;
+      const { offset = 0, length = Infinity, signal } = options;
       if (length === 0) await handle.close();
-      return { entry, content: length === 0 ? Readable.from([]) : handle.createReadStream({ start: offset, end: offset + length - 1 }) };
+      const content = length === 0 ? Readable.from([]) : handle.createReadStream({ start: offset, end: offset + length - 1 });
+      signal?.addEventListener("abort", () => content.destroy(), { once: true });
+      return { entry, content };
     },
     writeFile: async (path, content, options = {}) => {
       await fs.mkdir(join(real(path), ".."), { recursive: true });
