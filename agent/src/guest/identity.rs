@@ -6,6 +6,7 @@ use crate::sys::process::set_thread_file_identity;
 use std::io;
 
 /// Whose rights a job has.
+#[derive(Clone)]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,

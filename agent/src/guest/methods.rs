@@ -3,7 +3,9 @@
 use super::channel::Call;
 use super::dial;
 use super::fault::Fault;
+use super::files::calls;
 use super::files::change::{Change, ChangeJob, MakeDirJob, MoveJob};
+use super::files::digest::DigestJob;
 use super::files::entry::StatJob;
 use super::files::find::GlobJob;
 use super::files::list::ListJob;
@@ -54,6 +56,9 @@ impl Server {
                 Ok(())
             }
             "Shutdown" => self.shutdown_call(source, params),
+            "OpenUpload" | "WriteUpload" | "GetUpload" | "CommitUpload" | "CancelUpload" => {
+                self.upload_call(source, method, params)
+            }
             _ => self.file_call(source, method, params),
         }
     }
@@ -219,7 +224,7 @@ impl Server {
     }
 
     /// Whose rights a file method has.
-    fn identity(&self, params: &mut Params) -> Result<Identity, Fault> {
+    pub fn identity(&self, params: &mut Params) -> Result<Identity, Fault> {
         let asked = params.text("user")?;
         let user = self.setup.user(&UserDatabase::load(), asked.as_deref())?;
         let switch = self.setup.must_switch(&user)?;
@@ -289,6 +294,8 @@ impl Server {
                 let change = owner_change(&owner)?;
                 Box::new(ChangeJob::new(path, change, p.flag("recursive", false)?))
             }
+            "GetXattrs" | "SetXattr" | "RemoveXattr" => Box::new(calls::xattr_job(method, p)?),
+            "Digest" => Box::new(DigestJob::new(p.required_path("path")?)),
             _ => {
                 let message = format!("no such method: {}", clip(method));
                 return Err(Fault::new("unsupported", message));

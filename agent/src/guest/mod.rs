@@ -27,6 +27,8 @@ pub mod seccomp_table;
 pub mod server;
 pub mod session;
 pub mod session_io;
+pub mod sha256;
+pub mod sha256_blocks;
 pub mod shutdown;
 pub mod signals;
 pub mod spool;
@@ -34,6 +36,7 @@ pub mod startup;
 pub mod stats;
 pub mod timers;
 pub mod tree;
+pub mod uploads;
 pub mod user;
 pub mod wait;
 

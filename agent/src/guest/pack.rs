@@ -97,6 +97,24 @@ impl Pack {
         }
     }
 
+    pub fn bin(self, key: &str, bytes: &[u8]) -> Pack {
+        let mut pack = self.key(key);
+        let length = bytes.len();
+        match length {
+            0..=0xff => pack.0.extend_from_slice(&[0xc4, length as u8]),
+            0x100..=0xffff => {
+                pack.0.push(0xc5);
+                pack.0.extend_from_slice(&(length as u16).to_be_bytes());
+            }
+            _ => {
+                pack.0.push(0xc6);
+                pack.0.extend_from_slice(&(length as u32).to_be_bytes());
+            }
+        }
+        pack.0.extend_from_slice(bytes);
+        pack
+    }
+
     pub fn text(self, key: &str, text: &str) -> Pack {
         self.key(key).item_text(text)
     }

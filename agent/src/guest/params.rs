@@ -100,6 +100,14 @@ impl Params {
         Ok(self.uint_in(key, 0, 0o7777)?.map(|mode| mode as u32))
     }
 
+    pub fn bin(&mut self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Bin(bytes)) => Ok(Some(bytes)),
+            Some(_) => Err(wrong(key, "bytes")),
+        }
+    }
+
     pub fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Fault> {
         let items = match self.take(key) {
             None => return Ok(None),

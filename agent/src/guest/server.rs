@@ -5,16 +5,18 @@
 use super::killer::Killer;
 use super::link::{Link, OUT_HIGH, OUT_LOW};
 use super::pool::Pool;
-use super::session::Session;
+use super::session::{Session, Source};
 use super::shutdown::Shutdown;
 use super::startup::Setup;
 use super::timers::{Timer, Timers};
+use super::uploads::Uploads;
 use crate::sys::abi;
 use crate::sys::fd::{self, Epoll};
 use crate::sys::{net, process};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::unix::io::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most links at once; further connections are closed.
@@ -83,6 +85,10 @@ pub struct Server {
     pub next_session: u64,
     pub timers: Timers,
     pub pool: Pool,
+    pub uploads: Arc<Uploads>,
+    pub next_upload: u64,
+    /// The call that writes to an upload.
+    pub upload_writers: BTreeMap<u64, Source>,
     /// Dialled connections by number: the channel they belong to.
     pub dials: BTreeMap<u64, (u64, u32)>,
     pub next_dial: u64,
@@ -125,6 +131,9 @@ impl Server {
             next_session: 1,
             timers: Timers::default(),
             pool,
+            uploads: Arc::default(),
+            next_upload: 1,
+            upload_writers: BTreeMap::new(),
             dials: BTreeMap::new(),
             next_dial: 1,
             keepers: BTreeMap::new(),
@@ -201,6 +210,7 @@ impl Server {
             Timer::Close(link) => self.drop_link(link),
             Timer::Deadline(session) => self.on_deadline(session),
             Timer::Kill(session) => self.kill_step(session, now),
+            Timer::Upload(id) => self.on_upload_timer(id, now),
             Timer::Shutdown => self.shutdown_step(now),
         }
     }

@@ -13,6 +13,8 @@ pub enum Timer {
     Deadline(u64),
     /// The next step in killing a session's tree.
     Kill(u64),
+    /// An upload may have expired.
+    Upload(u64),
     Shutdown,
 }
 

@@ -42,11 +42,13 @@ pub const O_EXCL: i32 = 0o200;
 pub const O_NOCTTY: i32 = 0o400;
 pub const O_NONBLOCK: i32 = 0o4000;
 pub const O_CLOEXEC: i32 = 0x8_0000;
+pub const O_PATH: i32 = 0x20_0000;
 pub const O_TMPFILE: i32 = 0x40_0000 | O_DIRECTORY;
 
 pub const AT_FDCWD: i32 = -100;
 pub const AT_SYMLINK_NOFOLLOW: i32 = 0x100;
 pub const AT_REMOVEDIR: i32 = 0x200;
+pub const AT_SYMLINK_FOLLOW: i32 = 0x400;
 pub const AT_EMPTY_PATH: i32 = 0x1000;
 pub const RENAME_NOREPLACE: u32 = 1;
 
@@ -54,6 +56,7 @@ pub const EPERM: i32 = 1;
 pub const ENOENT: i32 = 2;
 pub const ESRCH: i32 = 3;
 pub const EINTR: i32 = 4;
+pub const E2BIG: i32 = 7;
 pub const ENOEXEC: i32 = 8;
 pub const EAGAIN: i32 = 11;
 pub const ENOMEM: i32 = 12;
@@ -68,10 +71,12 @@ pub const EMFILE: i32 = 24;
 pub const EFBIG: i32 = 27;
 pub const ENOSPC: i32 = 28;
 pub const EROFS: i32 = 30;
+pub const ERANGE: i32 = 34;
 pub const ENAMETOOLONG: i32 = 36;
 pub const ENOSYS: i32 = 38;
 pub const ENOTEMPTY: i32 = 39;
 pub const ELOOP: i32 = 40;
+pub const ENODATA: i32 = 61;
 pub const EOPNOTSUPP: i32 = 95;
 pub const EAFNOSUPPORT: i32 = 97;
 pub const ENETUNREACH: i32 = 101;
@@ -278,6 +283,53 @@ extern "C" {
         gid: c_uint,
         flags: c_int,
     ) -> c_int;
+    pub fn linkat(
+        from: c_int,
+        a: *const c_char,
+        to: c_int,
+        b: *const c_char,
+        flags: c_int,
+    ) -> c_int;
+    pub fn listxattr(path: *const c_char, names: *mut c_char, size: usize) -> isize;
+    pub fn llistxattr(path: *const c_char, names: *mut c_char, size: usize) -> isize;
+    pub fn flistxattr(fd: c_int, names: *mut c_char, size: usize) -> isize;
+    pub fn getxattr(
+        path: *const c_char,
+        name: *const c_char,
+        value: *mut c_void,
+        size: usize,
+    ) -> isize;
+    pub fn lgetxattr(
+        path: *const c_char,
+        name: *const c_char,
+        value: *mut c_void,
+        size: usize,
+    ) -> isize;
+    pub fn fgetxattr(fd: c_int, name: *const c_char, value: *mut c_void, size: usize) -> isize;
+    pub fn setxattr(
+        path: *const c_char,
+        name: *const c_char,
+        value: *const c_void,
+        size: usize,
+        flags: c_int,
+    ) -> c_int;
+    pub fn lsetxattr(
+        path: *const c_char,
+        name: *const c_char,
+        value: *const c_void,
+        size: usize,
+        flags: c_int,
+    ) -> c_int;
+    pub fn fsetxattr(
+        fd: c_int,
+        name: *const c_char,
+        value: *const c_void,
+        size: usize,
+        flags: c_int,
+    ) -> c_int;
+    pub fn removexattr(path: *const c_char, name: *const c_char) -> c_int;
+    pub fn lremovexattr(path: *const c_char, name: *const c_char) -> c_int;
+    pub fn fremovexattr(fd: c_int, name: *const c_char) -> c_int;
     pub fn statvfs(path: *const c_char, out: *mut StatVfs) -> c_int;
 
     pub fn epoll_create1(flags: c_int) -> c_int;

@@ -45,6 +45,19 @@ pub fn rename_at(from: RawFd, a: &CStr, to: RawFd, b: &CStr) -> io::Result<()> {
     check(unsafe { abi::renameat(from, a.as_ptr(), to, b.as_ptr()) }).map(|_| ())
 }
 
+/// Gives an open file, which may have no name yet, a name.
+pub fn link_descriptor(fd: &impl AsRawFd, to: RawFd, name: &CStr) -> io::Result<()> {
+    // Naming it by the descriptor alone would take a capability.
+    let from = c_path(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_bytes())?;
+    link_at(abi::AT_FDCWD, &from, to, name, abi::AT_SYMLINK_FOLLOW)
+}
+
+/// A second name for a file; the first is followed only with `AT_SYMLINK_FOLLOW`.
+pub fn link_at(from: RawFd, a: &CStr, to: RawFd, b: &CStr, flags: i32) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::linkat(from, a.as_ptr(), to, b.as_ptr(), flags) }).map(|_| ())
+}
+
 /// Renames; an existing destination is an error.
 pub fn rename_no_replace(a: &CStr, b: &CStr) -> io::Result<()> {
     // SAFETY: as above.

@@ -68,6 +68,13 @@ export class Params {
     return value as Readonly<Record<string, string>>;
   }
 
+  bytes(key: string): Uint8Array | undefined {
+    const value = this.#take(key);
+    if (value === undefined) return undefined;
+    if (!(value instanceof Uint8Array)) throw wrong(key, "bytes");
+    return value;
+  }
+
   /** A map whose own fields are checked by the caller. */
   map(key: string): Params | undefined {
     const value = this.#take(key);

@@ -1,14 +1,19 @@
 //! File methods: a call on a channel and the job that does its work.
 
+pub mod calls;
 pub mod change;
 pub mod copy;
+pub mod digest;
 pub mod entry;
 pub mod find;
+pub mod hidden;
 pub mod list;
 pub mod read;
 pub mod remove;
+pub mod upload;
 pub mod walk;
 pub mod write;
+pub mod xattrs;
 
 use super::channel::Call;
 use super::fault::Fault;
@@ -69,6 +74,20 @@ impl Server {
             });
         }
         self.advance_file(source);
+    }
+
+    /// Runs a job of one step that nobody waits for.
+    pub fn run_unheard(&mut self, identity: Identity, job: Box<dyn Job>) {
+        let task = Task {
+            source: (0, 0),
+            ticket: self.pool.ticket(),
+            identity: Arc::new(identity),
+            job,
+            io: StepIo::default(),
+            result: Ok(Next::Done),
+        };
+        // When no thread can be had, dropping it here must do.
+        let _dropped = self.pool.submit(task);
     }
 
     /// Starts the next step when the job can use one.

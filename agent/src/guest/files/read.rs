@@ -5,7 +5,7 @@ use super::super::pool::{Job, Message, Next, StepIo};
 use super::entry;
 use crate::sys::abi::O_NONBLOCK;
 use crate::sys::fd;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -16,6 +16,26 @@ pub struct ReadJob {
     /// Bytes still wanted.
     left: u64,
     file: Option<File>,
+}
+
+/// Opens a regular file for reading; anything else is refused.
+pub fn open_regular(path: &str) -> Result<(File, Metadata), Fault> {
+    let fault = |error| Fault::from_io(&error, path);
+    // O_NONBLOCK: opening a pipe must not wait for its writer.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(fault)?;
+    let meta = file.metadata().map_err(fault)?;
+    if meta.is_dir() {
+        let message = format!("{}: is a directory", path);
+        return Err(Fault::new("is_a_directory", message));
+    }
+    if !meta.is_file() {
+        return Err(Fault::invalid(format!("{}: not a regular file", path)));
+    }
+    Ok((file, meta))
 }
 
 impl ReadJob {
@@ -29,25 +49,10 @@ impl ReadJob {
     }
 
     fn open(&self, io: &mut StepIo) -> Result<File, Fault> {
-        let fault = |error| Fault::from_io(&error, &self.path);
-        // O_NONBLOCK: opening a pipe must not wait for its writer.
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(O_NONBLOCK)
-            .open(&self.path);
-        let mut file = opened.map_err(fault)?;
-        let meta = file.metadata().map_err(fault)?;
-        if meta.is_dir() {
-            return Err(Fault::new(
-                "is_a_directory",
-                format!("{}: is a directory", self.path),
-            ));
-        }
-        if !meta.is_file() {
-            return Err(Fault::invalid(format!("{}: not a regular file", self.path)));
-        }
+        let (mut file, meta) = open_regular(&self.path)?;
         if self.offset > 0 {
-            file.seek(SeekFrom::Start(self.offset)).map_err(fault)?;
+            file.seek(SeekFrom::Start(self.offset))
+                .map_err(|error| Fault::from_io(&error, &self.path))?;
         }
         io.out
             .push(Message::Reply(entry::reply(Path::new(&self.path), &meta)));

@@ -54,47 +54,16 @@ impl WriteJob {
     }
 
     fn open(&self) -> Result<Target, Fault> {
-        let mut path = PathBuf::from(&self.path);
-        if self.path.ends_with('/') {
-            return Err(Fault::new(
-                "is_a_directory",
-                format!("{}: names a directory", self.path),
-            ));
+        let place = place(&self.path, self.create_parents)?;
+        let regular = place.existing.as_ref().map_or(true, Metadata::is_file);
+        if self.atomic && regular && !place.dangling {
+            return self.open_temporary(place.path, place.existing.as_ref());
         }
-        if let (true, Some(parent)) = (self.create_parents, path.parent()) {
-            let made = DirBuilder::new().recursive(true).mode(0o755).create(parent);
-            made.map_err(|error| self.fault(&error))?;
-        }
-        // A link is written through, so that it stays a link.
-        let mut dangling = false;
-        if fs::symlink_metadata(&path).map_or(false, |meta| meta.file_type().is_symlink()) {
-            match fs::canonicalize(&path) {
-                Ok(target) => path = target,
-                Err(error) if error.raw_os_error() == Some(abi::ENOENT) => dangling = true,
-                Err(error) => return Err(self.fault(&error)),
-            }
-        }
-        let existing = match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => {
-                let message = format!("{}: is a directory", self.path);
-                return Err(Fault::new("is_a_directory", message));
-            }
-            Ok(meta) => Some(meta),
-            Err(_) => None, // opening it says why, if it matters
-        };
-        let regular = existing.as_ref().map_or(true, Metadata::is_file);
-        if self.atomic && regular && !dangling {
-            return self.open_temporary(path, existing.as_ref());
-        }
-        self.open_in_place(path)
+        self.open_in_place(place.path)
     }
 
     fn open_temporary(&self, path: PathBuf, existing: Option<&Metadata>) -> Result<Target, Fault> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let clock = super::super::session::now_ms();
-        let name = format!(".caisson-{}-{:x}-{}.tmp", std::process::id(), clock, number);
-        let temporary = path.with_file_name(name);
+        let temporary = path.with_file_name(temporary_name());
         let mode = match (self.mode, existing) {
             (Some(mode), _) => mode,
             (None, Some(meta)) => meta.mode() & 0o7777,
@@ -170,8 +139,64 @@ impl WriteJob {
     }
 }
 
+/// Where the bytes for a path belong.
+pub struct Place {
+    pub path: PathBuf,
+    /// What is there already; never a directory.
+    pub existing: Option<Metadata>,
+    /// `path` is a symlink to nothing.
+    pub dangling: bool,
+}
+
+/// Finds the file that a path names, or will name.
+pub fn place(asked: &str, create_parents: bool) -> Result<Place, Fault> {
+    let fault = |error| Fault::from_io(&error, asked);
+    let mut path = PathBuf::from(asked);
+    if asked.ends_with('/') {
+        let message = format!("{}: names a directory", asked);
+        return Err(Fault::new("is_a_directory", message));
+    }
+    if let (true, Some(parent)) = (create_parents, path.parent()) {
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(parent);
+        made.map_err(|error| match error.raw_os_error() {
+            Some(abi::EEXIST) => fault(io::Error::from_raw_os_error(abi::ENOTDIR)),
+            _ => fault(error),
+        })?;
+    }
+    // A link is written through, so that it stays a link.
+    let mut dangling = false;
+    if fs::symlink_metadata(&path).map_or(false, |meta| meta.file_type().is_symlink()) {
+        match fs::canonicalize(&path) {
+            Ok(target) => path = target,
+            Err(error) if error.raw_os_error() == Some(abi::ENOENT) => dangling = true,
+            Err(error) => return Err(fault(error)),
+        }
+    }
+    let existing = match fs::metadata(&path) {
+        Ok(meta) if meta.is_dir() => {
+            let message = format!("{}: is a directory", asked);
+            return Err(Fault::new("is_a_directory", message));
+        }
+        Ok(meta) => Some(meta),
+        Err(_) => None, // opening it says why, if it matters
+    };
+    Ok(Place {
+        path,
+        existing,
+        dangling,
+    })
+}
+
+/// A name that nobody else uses, for what is not whole yet.
+pub fn temporary_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let clock = super::super::session::now_ms();
+    format!(".caisson-{}-{:x}-{}.tmp", std::process::id(), clock, number)
+}
+
 /// A replaced file stays with its owner where the agent may see to that.
-fn keep_owner(file: &File, meta: &Metadata) {
+pub fn keep_owner(file: &File, meta: &Metadata) {
     use std::os::unix::io::AsRawFd;
     if let Ok(empty) = crate::sys::dir::c_path(b"") {
         let raw = file.as_raw_fd();

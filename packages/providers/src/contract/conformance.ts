@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { attributeCases } from "./conformance/attributes.ts";
 import { fileCases } from "./conformance/files.ts";
 import { isRequired, type ConformanceOptions } from "./conformance/harness.ts";
 import { isolationCases } from "./conformance/isolation.ts";
@@ -8,6 +9,7 @@ import { portCases } from "./conformance/ports.ts";
 import { processCases } from "./conformance/processes.ts";
 import { Subject } from "./conformance/subject.ts";
 import { treeCases } from "./conformance/trees.ts";
+import { uploadCases } from "./conformance/uploads.ts";
 import { waitingCases } from "./conformance/waiting.ts";
 
 export type { ConformanceHarness, ConformanceOptions } from "./conformance/harness.ts";
@@ -54,6 +56,8 @@ function runSuite(name: string, made: Subject): void {
     waitingCases(get);
     treeCases(get);
     fileCases(get);
+    attributeCases(get);
+    uploadCases(get);
     portCases(get);
     lifecycleCases(get);
     limitCases(get);

@@ -3,7 +3,7 @@ import { required, type GuestHandlers, type Params } from "@caisson/guest";
 import type { IncomingCall } from "@caisson/link";
 import picomatch from "picomatch";
 import type { MockGuest } from "./mock-guest.ts";
-import type { MockNode } from "./mock-node.ts";
+import { FileContent, type MockNode } from "./mock-node.ts";
 import { mockUser, type MockUser } from "./mock-user.ts";
 
 const CHUNK = 65_536;
@@ -70,11 +70,9 @@ export function mockFileHandlers(guest: MockGuest): GuestHandlers {
       if (place.node?.type === "directory") throw new CaissonError("is_a_directory", `${where}: is a directory.`);
       files.check(place.parent, user, 3, where);
       for await (const frame of call) if (frame.kind === "data") collected.push(frame.bytes);
-      const now = files.find(where, user, "follow");
-      const kept = now.node?.mode ?? 0o644;
-      if (now.node?.type === "file") now.parent.children.delete(now.name);
-      const file = files.open(where, user, { create: mode ?? kept });
-      file.content.writeAt(0, Buffer.concat(collected));
+      const content = new FileContent();
+      for (const bytes of collected) content.writeAt(content.size, bytes);
+      files.replace(where, user, content, mode);
     }
     const node = files.get(where, user);
     if (mode !== undefined) node.mode = mode;

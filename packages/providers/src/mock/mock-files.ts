@@ -21,6 +21,8 @@ export interface Place {
 export class MockFiles {
   readonly root: DirectoryNode;
   readonly #clock: Clock;
+  /** Files that follow on each other at one path never share a revision. */
+  #revisions = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -101,6 +103,16 @@ export class MockFiles {
     place.parent.mtimeMs = this.#clock.now();
   }
 
+  /** Puts a whole file at a path at once; the mode of what was there is kept when none is given. */
+  replace(path: string, user: MockUser, content: FileContent, mode: number | undefined): FileNode {
+    const place = this.find(path, user, "follow");
+    if (place.node?.type === "directory") throw new CaissonError("is_a_directory", `${path}: is a directory.`);
+    const owner = user.uid === 0 && place.node !== undefined ? { uid: place.node.uid, gid: place.node.gid } : {};
+    const file: FileNode = { type: "file", content, ...this.#meta(mode ?? place.node?.mode ?? 0o644, user), ...owner };
+    this.put(place, file, user, path);
+    return file;
+  }
+
   makeDir(path: string, user: MockUser, mode: number = 0o755): void {
     const place = this.find(path, user, "keep");
     if (place.node !== undefined) throw new CaissonError("already_exists", `${path}: is there already.`);
@@ -171,6 +183,7 @@ export class MockFiles {
     const node = this.get(path, user);
     if (user.uid !== 0 && user.uid !== node.uid) throw denied(path);
     node.mode = mode;
+    node.revision++;
   }
 
   chown(path: string, user: MockUser, uid: number | undefined, gid: number | undefined): void {
@@ -178,6 +191,7 @@ export class MockFiles {
     if (user.uid !== 0) throw denied(path);
     node.uid = uid ?? node.uid;
     node.gid = gid ?? node.gid;
+    node.revision++;
   }
 
   /** Throws `permission_denied` unless the user has all these rights. */
@@ -189,6 +203,7 @@ export class MockFiles {
 
   /** The protocol's form of an entry. */
   entry(path: string, node: MockNode): Record<string, unknown> {
+    const changes = node.type === "file" ? node.content.revision : 0;
     const size = node.type === "file" ? node.content.size : node.type === "symlink" ? Buffer.byteLength(node.target) : 4096;
     return {
       path,
@@ -201,7 +216,7 @@ export class MockFiles {
       user: mockUserName(node.uid),
       group: mockUserName(node.gid),
       mtime_ms: Math.floor(node.mtimeMs),
-      version: `${Math.floor(node.mtimeMs * 1000).toString(16)}-${size}-${node.mode.toString(16)}`,
+      version: `${Math.floor(node.mtimeMs * 1000).toString(16)}-${size}-${node.revision}-${changes}`,
       target: node.type === "symlink" ? node.target : undefined,
     };
   }
@@ -216,8 +231,8 @@ export class MockFiles {
     return { type: "directory", children: new Map(), ...this.#meta(mode, user) };
   }
 
-  #meta(mode: number, user: MockUser): { mode: number; uid: number; gid: number; mtimeMs: number } {
-    return { mode, uid: user.uid, gid: user.gid, mtimeMs: this.#clock.now() };
+  #meta(mode: number, user: MockUser): Omit<FileNode, "type" | "content"> {
+    return { mode, uid: user.uid, gid: user.gid, mtimeMs: this.#clock.now(), xattrs: new Map(), revision: ++this.#revisions };
   }
 }
 

@@ -2,10 +2,12 @@ import { CaissonError, type Clock } from "@caisson/contract";
 import { required, serveGuest, type GuestHandlers } from "@caisson/guest";
 import type { Link } from "@caisson/link";
 import type { Duplex } from "node:stream";
+import { mockAttributeHandlers } from "./mock-attribute-handlers.ts";
 import { mockFileHandlers } from "./mock-file-handlers.ts";
 import type { MockFiles } from "./mock-files.ts";
 import { mockProcessHandlers } from "./mock-process-handlers.ts";
 import { MockSession, type MockProcessSpec } from "./mock-session.ts";
+import { mockUploadHandlers } from "./mock-upload-handlers.ts";
 import { mockUser } from "./mock-user.ts";
 import { runArgv } from "./shell.ts";
 import type { MockCommand } from "./shell-state.ts";
@@ -47,7 +49,13 @@ export class MockGuest {
     this.options = options;
     this.files = options.files;
     this.#bootedAt = options.clock.monotonic();
-    this.#handlers = { ...mockProcessHandlers(this), ...mockFileHandlers(this), ...this.#ownHandlers() };
+    this.#handlers = {
+      ...mockProcessHandlers(this),
+      ...mockFileHandlers(this),
+      ...mockAttributeHandlers(this),
+      ...mockUploadHandlers(this),
+      ...this.#ownHandlers(),
+    };
   }
 
   get sessions(): readonly MockSession[] {

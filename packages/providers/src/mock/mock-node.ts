@@ -2,6 +2,8 @@
 export class FileContent {
   #bytes = Buffer.alloc(0);
   size = 0;
+  /** Counts the changes. */
+  revision = 0;
 
   /** What is there now; a view. */
   view(from: number = 0, to: number = this.size): Buffer {
@@ -17,11 +19,13 @@ export class FileContent {
     }
     this.#bytes.set(bytes, offset);
     this.size = Math.max(this.size, end);
+    this.revision++;
   }
 
   clear(): void {
     this.#bytes = Buffer.alloc(0);
     this.size = 0;
+    this.revision++;
   }
 }
 
@@ -30,6 +34,10 @@ interface NodeBase {
   uid: number;
   gid: number;
   mtimeMs: number;
+  /** Extended attributes. */
+  readonly xattrs: Map<string, Uint8Array>;
+  /** Counts the changes of owner, mode and attributes. */
+  revision: number;
 }
 export interface FileNode extends NodeBase {
   readonly type: "file";

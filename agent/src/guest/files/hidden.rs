@@ -1,0 +1,112 @@
+//! A file that shows nowhere until it is whole: without a name where the file
+//! system can, else under a hidden temporary one beside its target.
+
+use super::super::fault::Fault;
+use super::write::{keep_owner, place, temporary_name};
+use crate::sys::abi;
+use crate::sys::dir::{c_path, link_descriptor, open_at, rename_at, unlink_at};
+use std::ffi::CString;
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::io::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+pub struct HiddenFile {
+    pub file: File,
+    /// The target's directory, and its name there.
+    dir: OwnedFd,
+    name: CString,
+    /// What it is called meanwhile; removed when it is given up.
+    temporary: Option<CString>,
+}
+
+impl Drop for HiddenFile {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Nothing better can be done about a file that cannot be removed.
+            let _left_behind = unlink_at(self.dir.as_raw_fd(), temporary, 0);
+        }
+    }
+}
+
+impl HiddenFile {
+    /// Begins a file for `path`; a symlink there is written through.
+    pub fn create(path: &str, create_parents: bool) -> Result<HiddenFile, Fault> {
+        let fault = |error: io::Error| Fault::from_io(&error, path);
+        let place = place(path, create_parents)?;
+        if place.dangling {
+            let message = format!("{}: a symlink whose target does not exist", path);
+            return Err(Fault::new("not_found", message));
+        }
+        if place.existing.map_or(false, |meta| !meta.is_file()) {
+            return Err(Fault::invalid(format!("{}: not a regular file", path)));
+        }
+        let parent = place.path.parent().unwrap_or_else(|| Path::new("/"));
+        let name = place.path.file_name().unwrap_or_default();
+        let name = c_path(name.as_bytes()).map_err(fault)?;
+        let parent = c_path(parent.as_os_str().as_bytes()).map_err(fault)?;
+        let flags = abi::O_PATH | abi::O_DIRECTORY;
+        let dir = open_at(abi::AT_FDCWD, &parent, flags, 0).map_err(fault)?;
+        let (file, temporary) = hidden_in(&dir).map_err(fault)?;
+        Ok(HiddenFile {
+            file,
+            dir,
+            name,
+            temporary,
+        })
+    }
+
+    /// Gives the file its mode, its bytes to the disk, and its name. What was
+    /// there is replaced and lends its owner, and its mode when none is given.
+    pub fn put_in_place(&mut self, mode: Option<u32>) -> io::Result<Metadata> {
+        let dir = self.dir.as_raw_fd();
+        let looked = open_at(dir, &self.name, abi::O_PATH | abi::O_NOFOLLOW, 0);
+        let existing = looked.and_then(|fd| File::from(fd).metadata()).ok();
+        let existing = existing.filter(Metadata::is_file);
+        if let Some(meta) = &existing {
+            keep_owner(&self.file, meta);
+        }
+        let kept = existing.map_or(0o644, |meta| meta.mode() & 0o7777);
+        self.file
+            .set_permissions(Permissions::from_mode(mode.unwrap_or(kept)))?;
+        self.file.sync_data()?;
+        let temporary = match self.temporary.take() {
+            Some(name) => name,
+            None => {
+                let name = c_path(temporary_name().as_bytes())?;
+                link_descriptor(&self.file, dir, &name)?;
+                name
+            }
+        };
+        let renamed = rename_at(dir, &temporary, dir, &self.name);
+        if renamed.is_err() {
+            self.temporary = Some(temporary);
+        }
+        renamed?;
+        self.file.metadata()
+    }
+}
+
+fn hidden_in(dir: &OwnedFd) -> io::Result<(File, Option<CString>)> {
+    let dir = dir.as_raw_fd();
+    let here = c_path(b".")?;
+    match open_at(dir, &here, abi::O_TMPFILE | abi::O_RDWR, 0o600) {
+        Ok(fd) => return Ok((File::from(fd), None)),
+        // Older overlays and gVisor cannot; each says so in its own way.
+        Err(error) if is_unknown(&error) => {}
+        Err(error) => return Err(error),
+    }
+    let name = c_path(temporary_name().as_bytes())?;
+    let flags = abi::O_RDWR | abi::O_CREAT | abi::O_EXCL | abi::O_NOFOLLOW;
+    let fd = open_at(dir, &name, flags, 0o600)?;
+    Ok((File::from(fd), Some(name)))
+}
+
+fn is_unknown(error: &io::Error) -> bool {
+    let known = [abi::EOPNOTSUPP, abi::EISDIR, abi::EINVAL, abi::ENOENT];
+    error
+        .raw_os_error()
+        .map_or(false, |code| known.contains(&code))
+}
