@@ -13,10 +13,10 @@ export interface ApiErrorOptions extends CaissonErrorOptions {
  *
  * ```ts
  * try {
- *   await Sandbox.connect(id);
+ *   await sandbox.files.read("/home/user/settings.json");
  * } catch (error) {
- *   if (error instanceof CaissonApiError && error.code === "sandbox_not_found") return undefined;
- *   throw error;
+ *   if (!(error instanceof CaissonApiError) || error.code !== "file_not_found") throw error;
+ *   console.log(error.message, error.remedy);
  * }
  * ```
  */

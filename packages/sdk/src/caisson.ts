@@ -24,7 +24,7 @@ export const DEFAULT_URL = "http://127.0.0.1:7423";
  * A Caisson server, as one caller sees it.
  *
  * ```ts
- * const client = new Caisson({ url: "http://127.0.0.1:7423", apiKey: "…" });
+ * const client = new Caisson({ url: process.env.CAISSON_URL, apiKey: process.env.CAISSON_API_KEY });
  * await using sandbox = await Sandbox.create({ image: "host" }, { client });
  * ```
  */

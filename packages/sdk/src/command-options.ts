@@ -26,10 +26,10 @@ export interface StreamOptions extends ProcessOptions, CallOptions {
 
 /** Options of `commands.run`. */
 export interface RunOptions extends StreamOptions {
-  /** Called with text of standard output while the command runs; it is awaited, so a slow one slows the command. */
-  readonly onStdout?: ((text: string) => void | Promise<void>) | undefined;
+  /** Called with text of standard output while the command runs; a promise it returns is awaited, so a slow one slows the command. */
+  readonly onStdout?: ((text: string) => unknown) | undefined;
   /** The same for standard error. */
-  readonly onStderr?: ((text: string) => void | Promise<void>) | undefined;
+  readonly onStderr?: ((text: string) => unknown) | undefined;
   /** Throw `CommandFailedError` when the command ends with another status than 0. */
   readonly check?: boolean | undefined;
   /** Most bytes of each stream that the result holds. @default 64 MiB */

@@ -35,7 +35,7 @@ export class Commands {
    *
    * ```ts
    * const { stdout, exitCode } = await sandbox.commands.run(["python3", "-c", "print(6 * 7)"]);
-   * await sandbox.commands.run("npm test", { cwd: "/work", timeout: "5m", onStdout: (text) => process.stdout.write(text) });
+   * await sandbox.commands.run("ls -l; id", { cwd: "/tmp", timeout: "1m", onStdout: (text) => process.stdout.write(text) });
    * ```
    */
   async run(command: Command, options: RunOptions = {}): Promise<CommandResult> {
@@ -58,7 +58,7 @@ export class Commands {
    * without losing a byte. Leaving the loop early kills the command and all it started.
    *
    * ```ts
-   * for await (const event of sandbox.commands.stream("make -j4")) {
+   * for await (const event of sandbox.commands.stream("for i in 1 2 3; do echo step $i; done")) {
    *   if (event.type === "output") process[event.stream].write(event.bytes);
    * }
    * ```
@@ -120,13 +120,26 @@ export class Commands {
     return process;
   }
 
-  /** Processes of the sandbox, the ended ones that it still remembers among them. */
+  /**
+   * Processes of the sandbox, the ended ones that it still remembers among them.
+   *
+   * ```ts
+   * for (const { process_id, command, running } of await sandbox.commands.list()) console.log(process_id, command, running);
+   * ```
+   */
   async list(options: CallOptions = {}): Promise<readonly Process[]> {
     const { items } = await this.#http.json<{ items: Process[] }>({ ...call(options), method: "GET", path: `${this.#path}/processes` });
     return items;
   }
 
-  /** One process; throws `process_not_found`. */
+  /**
+   * One process; throws `process_not_found`.
+   *
+   * ```ts
+   * const { process_id } = await sandbox.commands.spawn("sleep 60");
+   * const { running, user } = await sandbox.commands.get(process_id);
+   * ```
+   */
   async get(processId: number, options: CallOptions = {}): Promise<Process> {
     return this.#http.json({ ...call(options), method: "GET", path: `${this.#path}/processes/${processId}` });
   }
@@ -135,7 +148,10 @@ export class Commands {
    * Follows a process that runs already, from byte offsets on, to its end. Leaving the loop early leaves the process alone.
    *
    * ```ts
-   * for await (const event of sandbox.commands.attach(id, { from: { stdout: 1024 } })) console.log(event);
+   * const { process_id } = await sandbox.commands.spawn("echo hello; sleep 0.1");
+   * for await (const event of sandbox.commands.attach(process_id, { from: { stdout: 2 } })) {
+   *   if (event.type === "output") console.log(event.text); // llo
+   * }
    * ```
    */
   attach(processId: number, options: AttachOptions = {}): AsyncGenerator<CommandEvent, void, void> {
@@ -148,7 +164,14 @@ export class Commands {
     });
   }
 
-  /** Waits for a process to end, from wherever it is. */
+  /**
+   * Waits for a process to end, from wherever it is.
+   *
+   * ```ts
+   * const { process_id } = await sandbox.commands.spawn("sleep 0.1; echo done");
+   * const { stdout, exitCode } = await sandbox.commands.wait(process_id);
+   * ```
+   */
   async wait(processId: number, options: AttachOptions & Pick<RunOptions, "maxOutput"> = {}): Promise<CommandResult> {
     const collector = new ResultCollector(options.maxOutput ?? MAX_OUTPUT);
     for await (const event of this.attach(processId, options)) {
@@ -162,6 +185,7 @@ export class Commands {
    * Signals a process; by default it asks the whole tree to end.
    *
    * ```ts
+   * const server = await sandbox.commands.spawn("python3 -m http.server 8000");
    * await sandbox.commands.kill(server.process_id, { signalName: "KILL" });
    * ```
    */
@@ -173,7 +197,16 @@ export class Commands {
     await this.#http.json({ ...call(options), method: "POST", path: `${this.#path}/processes/${processId}/signal`, json });
   }
 
-  /** Writes to the standard input of a process that was started with it open; `close` closes it afterwards. */
+  /**
+   * Writes to the standard input of a process that was started with it open; `close` closes it afterwards.
+   *
+   * ```ts
+   * const { process_id } = await sandbox.commands.spawn("wc -w", { stdin: { open: true } });
+   * await sandbox.commands.write(process_id, "one two ");
+   * await sandbox.commands.write(process_id, "three", { close: true });
+   * const { stdout } = await sandbox.commands.wait(process_id); // 3
+   * ```
+   */
   async write(processId: number, content: Content, options: CallOptions & { readonly close?: boolean } = {}): Promise<void> {
     await this.#http.json({
       ...call(options),

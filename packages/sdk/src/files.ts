@@ -24,14 +24,21 @@ export class Files {
    * The bytes of a file, or a part of them.
    *
    * ```ts
-   * const png = await sandbox.files.read("/home/user/plot.png");
+   * await sandbox.commands.run("head -c 1000 /dev/urandom >/home/user/noise");
+   * const bytes = await sandbox.files.read("/home/user/noise", { offset: 500 });
    * ```
    */
   async read(path: string, options: FileOptions & { readonly offset?: number; readonly length?: number } = {}): Promise<Uint8Array> {
     return this.#http.bytes(this.#download(path, options));
   }
 
-  /** The text of a UTF-8 file. */
+  /**
+   * The text of a UTF-8 file.
+   *
+   * ```ts
+   * const system = await sandbox.files.readText("/etc/os-release");
+   * ```
+   */
   async readText(path: string, options: FileOptions = {}): Promise<string> {
     return new TextDecoder().decode(await this.read(path, options));
   }
@@ -40,7 +47,9 @@ export class Files {
    * A file of any size as a stream.
    *
    * ```ts
-   * for await (const chunk of await sandbox.files.readStream("/var/log/big.log")) total += chunk.length;
+   * await sandbox.commands.run("seq 1000000 >/tmp/big.log");
+   * let total = 0;
+   * for await (const chunk of await sandbox.files.readStream("/tmp/big.log")) total += chunk.length;
    * ```
    */
   async readStream(
@@ -68,17 +77,36 @@ export class Files {
     return this.#http.json({ signal: options.signal, timeoutMs, method: "PUT", path: this.#path, query, content });
   }
 
-  /** What is in a folder, `depth` levels deep. */
+  /**
+   * What is in a folder, `depth` levels deep.
+   *
+   * ```ts
+   * const { items } = await sandbox.files.list("/home/user", { depth: 2 });
+   * for (const { path, type, size } of items) console.log(path, type, size);
+   * ```
+   */
   async list(path: string, options: FileOptions & { readonly depth?: number } = {}): Promise<FileList> {
     return this.#get("/list", { path, user: options.user, depth: options.depth }, options);
   }
 
-  /** What is known of one path; a symlink itself unless `follow` is set. Throws `file_not_found`. */
+  /**
+   * What is known of one path; a symlink itself unless `follow` is set. Throws `file_not_found`.
+   *
+   * ```ts
+   * const { size, mode, mod_time } = await sandbox.files.stat("/etc/passwd");
+   * ```
+   */
   async stat(path: string, options: FileOptions & { readonly follow?: boolean } = {}): Promise<FileInfo> {
     return this.#get("/stat", { path, user: options.user, follow: options.follow }, options);
   }
 
-  /** Whether there is anything at a path. */
+  /**
+   * Whether there is anything at a path.
+   *
+   * ```ts
+   * if (!(await sandbox.files.exists("/home/user/work"))) await sandbox.files.mkdir("/home/user/work");
+   * ```
+   */
   async exists(path: string, options: FileOptions = {}): Promise<boolean> {
     try {
       await this.stat(path, options);
@@ -93,19 +121,33 @@ export class Files {
    * Entries that match a pattern of `*`, `?`, `[…]` and `**`.
    *
    * ```ts
-   * const { items } = await sandbox.files.glob("**" + "/*.py", { cwd: "/work" });
+   * const { items } = await sandbox.files.glob("**" + "/*.py", { cwd: "/home/user" });
    * ```
    */
   async glob(pattern: string, options: FileOptions & { readonly cwd?: string; readonly limit?: number } = {}): Promise<FileList> {
     return this.#get("/glob", { pattern, cwd: options.cwd, limit: options.limit, user: options.user }, options);
   }
 
-  /** Moves or renames; an existing target is replaced unless `overwrite` is false. */
+  /**
+   * Moves or renames; an existing target is replaced unless `overwrite` is false.
+   *
+   * ```ts
+   * await sandbox.files.write("/home/user/draft.txt", "hello");
+   * await sandbox.files.move("/home/user/draft.txt", "/home/user/final.txt");
+   * ```
+   */
   async move(from: string, to: string, options: FileOptions & { readonly overwrite?: boolean } = {}): Promise<void> {
     await this.#post("/move", { old_path: from, new_path: to, overwrite: options.overwrite, user: options.user }, options);
   }
 
-  /** Removes a file, or with `recursive` a folder and all in it. */
+  /**
+   * Removes a file, or with `recursive` a folder and all in it.
+   *
+   * ```ts
+   * await sandbox.files.write("/home/user/old/notes.txt", "hello");
+   * await sandbox.files.remove("/home/user/old", { recursive: true });
+   * ```
+   */
   async remove(path: string, options: FileOptions & { readonly recursive?: boolean } = {}): Promise<void> {
     const query = { path, user: options.user, recursive: options.recursive };
     await this.#http.json({
@@ -118,17 +160,37 @@ export class Files {
     });
   }
 
-  /** Sets the mode, in octal digits such as `0755`. */
+  /**
+   * Sets the mode, in octal digits such as `0755`.
+   *
+   * ```ts
+   * await sandbox.files.write("/home/user/run.sh", "#!/bin/sh\necho hello\n");
+   * await sandbox.files.chmod("/home/user/run.sh", "0755");
+   * ```
+   */
   async chmod(path: string, mode: string, options: FileOptions & { readonly recursive?: boolean } = {}): Promise<void> {
     await this.#post("/chmod", { path, mode, recursive: options.recursive, user: options.user }, options);
   }
 
-  /** Sets the owner: `user`, `uid`, or either with `:group`. */
+  /**
+   * Sets the owner: `user`, `uid`, or either with `:group`.
+   *
+   * ```ts
+   * await sandbox.files.write("/srv/data.csv", "a,b\n", { user: "root" });
+   * await sandbox.files.chown("/srv/data.csv", "user:user");
+   * ```
+   */
   async chown(path: string, owner: string, options: CallOptions & { readonly recursive?: boolean } = {}): Promise<void> {
     await this.#post("/chown", { path, owner, recursive: options.recursive }, options);
   }
 
-  /** Makes a folder, and unless `parents` is false those above it. */
+  /**
+   * Makes a folder, and unless `parents` is false those above it.
+   *
+   * ```ts
+   * await sandbox.files.mkdir("/home/user/data/raw", { mode: "0700" });
+   * ```
+   */
   async mkdir(path: string, options: FileOptions & { readonly mode?: string; readonly parents?: boolean } = {}): Promise<void> {
     await this.#post("/mkdir", { path, mode: options.mode, parents: options.parents, user: options.user }, options);
   }

@@ -50,17 +50,38 @@ export class HttpClient {
     return this.#target.url;
   }
 
-  /** The JSON answer. */
+  /**
+   * The JSON answer.
+   *
+   * ```ts
+   * const { status } = await client.http.json<{ status: string }>({ method: "GET", path: "/health" });
+   * ```
+   */
   async json<T>(request: HttpRequest): Promise<T> {
     return this.#answer(request, async (response) => (response.status === 204 ? undefined : await response.json()) as T);
   }
 
-  /** The bytes of the answer, all of them. */
+  /**
+   * The bytes of the answer, all of them.
+   *
+   * ```ts
+   * const path = `/sandboxes/${sandbox.id}/files`;
+   * const bytes = await client.http.bytes({ method: "GET", path, query: { path: "/etc/passwd" } });
+   * ```
+   */
   async bytes(request: HttpRequest): Promise<Uint8Array> {
     return this.#answer(request, async (response) => new Uint8Array(await response.arrayBuffer()));
   }
 
-  /** The answer as a stream. The deadline ends when it begins. */
+  /**
+   * The answer as a stream. The deadline ends when it begins.
+   *
+   * ```ts
+   * const path = `/sandboxes/${sandbox.id}/files`;
+   * const { body, headers } = await client.http.stream({ method: "GET", path, query: { path: "/etc/passwd" } });
+   * for await (const chunk of body) process.stdout.write(chunk);
+   * ```
+   */
   async stream(request: HttpRequest): Promise<{ readonly body: ReadableStream<Uint8Array>; readonly headers: Headers }> {
     const { response, deadline } = await this.#send(request);
     deadline.clear();

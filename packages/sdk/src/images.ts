@@ -11,7 +11,13 @@ export class Images {
     this.#http = http;
   }
 
-  /** All images. */
+  /**
+   * All images.
+   *
+   * ```ts
+   * for (const { name, size_bytes } of await client.images.list()) console.log(name, size_bytes);
+   * ```
+   */
   async list(options: CallOptions = {}): Promise<readonly Image[]> {
     return (await this.#http.json<{ items: Image[] }>({ ...options, method: "GET", path: "/images" })).items;
   }
@@ -19,8 +25,9 @@ export class Images {
   /**
    * Fetches an OCI reference and waits until it is there; nothing to do when it is, unless `force` asks the registry again.
    *
-   * ```ts
+   * ```ts no-run
    * await client.images.pull("debian:12");
+   * await using sandbox = await Sandbox.create({ image: "debian:12" }, { client });
    * ```
    */
   async pull(reference: string, options: CallOptions & { readonly force?: boolean } = {}): Promise<Image> {
@@ -29,7 +36,15 @@ export class Images {
     return this.#http.json({ signal, timeoutMs, method: "POST", path: "/images", json, idempotent: true });
   }
 
-  /** Stores a root file system under a name, from a tar archive: plain, gzip or zstd. */
+  /**
+   * Stores a root file system under a name, from a tar archive: plain, gzip or zstd.
+   *
+   * ```ts no-run
+   * import { createReadStream } from "node:fs";
+   *
+   * const image = await client.images.import("mine", createReadStream("rootfs.tar.gz"));
+   * ```
+   */
   async import(name: string, archive: Content, options: CallOptions = {}): Promise<Image> {
     const { signal, timeoutMs = 0 } = options;
     return this.#http.json({
@@ -43,7 +58,13 @@ export class Images {
     });
   }
 
-  /** Removes an image; `image_in_use` while sandboxes use it. */
+  /**
+   * Removes an image; `image_in_use` while sandboxes use it.
+   *
+   * ```ts no-run
+   * await client.images.remove("mine");
+   * ```
+   */
   async remove(name: string, options: CallOptions = {}): Promise<void> {
     await this.#http.json({ ...options, method: "DELETE", path: `/images/${encodeURIComponent(name)}` });
   }

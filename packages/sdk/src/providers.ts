@@ -11,12 +11,24 @@ export class Providers {
     this.#http = http;
   }
 
-  /** All providers: what each can do on its machine, and why not. */
+  /**
+   * All providers: what each can do on its machine, and why not.
+   *
+   * ```ts
+   * for (const { name, available } of await client.providers.list()) console.log(name, available);
+   * ```
+   */
   async list(options: CallOptions = {}): Promise<readonly ProviderReport[]> {
     return (await this.#http.json<{ items: ProviderReport[] }>({ ...options, method: "GET", path: "/providers" })).items;
   }
 
-  /** One provider; throws `provider_not_found`. */
+  /**
+   * One provider; throws `provider_not_found`.
+   *
+   * ```ts
+   * const { capabilities } = await client.providers.get(sandbox.info.provider);
+   * ```
+   */
   async get(name: string, options: CallOptions = {}): Promise<ProviderReport> {
     return this.#http.json({ ...options, method: "GET", path: `/providers/${encodeURIComponent(name)}` });
   }

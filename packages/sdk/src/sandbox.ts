@@ -61,7 +61,7 @@ export class Sandbox implements AsyncDisposable {
    * Creates a sandbox and waits until it runs. Sent again when the connection broke; it still makes only one.
    *
    * ```ts
-   * const sandbox = await Sandbox.create({ image: "debian:12", metadata: { team: "a" } });
+   * const sandbox = await Sandbox.create({ image: "host", ttl: "1h", metadata: { team: "a" } });
    * ```
    */
   static async create(request: CreateSandbox = {}, options: ClientOptions & { readonly idempotencyKey?: string } = {}): Promise<Sandbox> {
@@ -78,7 +78,13 @@ export class Sandbox implements AsyncDisposable {
     return new Sandbox(client, info);
   }
 
-  /** A sandbox by its id; throws `sandbox_not_found`. */
+  /**
+   * A sandbox by its id; throws `sandbox_not_found`.
+   *
+   * ```ts
+   * const same = await Sandbox.connect(sandbox.id, { client });
+   * ```
+   */
   static async connect(id: string, options: ClientOptions = {}): Promise<Sandbox> {
     const client = options.client ?? new Caisson();
     return new Sandbox(client, await fetchInfo(client, id, options));
@@ -124,31 +130,61 @@ export class Sandbox implements AsyncDisposable {
     return this.#info;
   }
 
-  /** Asks the server how it is. */
+  /**
+   * Asks the server how it is.
+   *
+   * ```ts
+   * const { state } = await sandbox.refresh();
+   * ```
+   */
   async refresh(options: CallOptions = {}): Promise<SandboxInfo> {
     this.#info = await fetchInfo(this.#client, this.id, options);
     return this.#info;
   }
 
-  /** Sets its time to live, counted from now. */
+  /**
+   * Sets its time to live, counted from now.
+   *
+   * ```ts
+   * const { expires_at } = await sandbox.extend("30m");
+   * ```
+   */
   async extend(ttl: string, options: CallOptions = {}): Promise<SandboxInfo> {
     this.#info = await this.#client.http.json({ ...options, method: "POST", path: `${pathOf(this.id)}/extend`, json: { ttl } });
     return this.#info;
   }
 
-  /** Ends it, from any state; everything in it is gone. Repeating it is fine. */
+  /**
+   * Ends it, from any state; everything in it is gone. Repeating it is fine.
+   *
+   * ```ts
+   * const { state } = await sandbox.destroy(); // destroyed
+   * ```
+   */
   async destroy(options: CallOptions = {}): Promise<SandboxInfo> {
     this.#info = await this.#client.http.json({ ...options, method: "DELETE", path: pathOf(this.id) });
     return this.#info;
   }
 
-  /** The last lines of its console. */
+  /**
+   * The last lines of its console.
+   *
+   * ```ts
+   * for (const line of await sandbox.logs({ lines: 20 })) console.log(line);
+   * ```
+   */
   async logs(options: CallOptions & { readonly lines?: number } = {}): Promise<readonly string[]> {
     const { signal, timeoutMs, lines } = options;
     return this.#client.http.json({ signal, timeoutMs, method: "GET", path: `${pathOf(this.id)}/logs`, query: { lines } });
   }
 
-  /** What it uses now. */
+  /**
+   * What it uses now.
+   *
+   * ```ts
+   * const { memory_bytes, processes } = await sandbox.stats();
+   * ```
+   */
   async stats(options: CallOptions = {}): Promise<SandboxStats> {
     return this.#client.http.json({ ...options, method: "GET", path: `${pathOf(this.id)}/stats` });
   }
