@@ -154,10 +154,11 @@ export class Ledger {
     for (const event of await store.events.after(0, 100_000)) {
       if (event.seq <= seq) this.#simulation.violate(`event ${event.seq} came after ${seq}`);
       seq = event.seq;
-      if (!last.has(event.sandbox_id) && event.type !== "sandbox.created") {
-        this.#simulation.violate(`the first event of ${event.sandbox_id} is ${event.type}`);
+      if (event.resource_type !== "sandbox") continue;
+      if (!last.has(event.resource_id) && event.type !== "sandbox.created") {
+        this.#simulation.violate(`the first event of ${event.resource_id} is ${event.type}`);
       }
-      if (event.type !== "sandbox.extended" && event.type !== "sandbox.released") last.set(event.sandbox_id, event.type);
+      if (event.type !== "sandbox.extended" && event.type !== "sandbox.released") last.set(event.resource_id, event.type);
     }
     for (const row of (await allRows(store)).values()) {
       const expected = row.state === "creating" ? "sandbox.created" : `sandbox.${row.state}`;

@@ -104,6 +104,13 @@ export const configSchema = z
         max_sandboxes: z.int().min(0).default(0).meta({ description: "Most live sandboxes; 0 for no bound" }),
       })
       .prefault({}),
+    retention: z
+      .strictObject({
+        sandboxes: positiveDurationSchema.default("168h").meta({ description: "How long sandboxes are shown after their end" }),
+        events: positiveDurationSchema.default("168h").meta({ description: "How long events are kept" }),
+        max_events: z.int().min(1).max(100_000_000).default(100_000).meta({ description: "Most events kept" }),
+      })
+      .prefault({}),
     logging: z
       .strictObject({
         level: z.enum(["trace", "debug", "info", "warn", "error"]).default("info").meta({ description: "Least level written" }),

@@ -1,4 +1,5 @@
 import { parseDuration, type Config } from "@caisson/contract";
+import type { Retention } from "@caisson/store";
 
 /** Values of the configuration that the orchestrator uses. */
 export interface ControlDefaults {
@@ -29,6 +30,15 @@ export function controlDefaults(config: Config): ControlDefaults {
     ...(defaults.vcpus === undefined ? {} : { vcpus: defaults.vcpus }),
     pids: defaults.pids,
     maxSandboxes: defaults.max_sandboxes,
+  };
+}
+
+/** How much history a configuration keeps. */
+export function retentionOf({ retention }: Config): Retention {
+  return {
+    endedMs: duration(retention.sandboxes),
+    eventMs: duration(retention.events),
+    eventCount: retention.max_events,
   };
 }
 

@@ -1,5 +1,6 @@
 export type * from "./operations.ts";
+export type { EventNews } from "./event-follower.ts";
 export type { Logger } from "./logger.ts";
 export { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";
 export { SteadyClock } from "./steady-clock.ts";
-export { controlDefaults, type ControlDefaults } from "./control-defaults.ts";
+export { controlDefaults, retentionOf, type ControlDefaults } from "./control-defaults.ts";

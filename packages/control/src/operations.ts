@@ -1,5 +1,6 @@
-import type { CreateSandbox, Event, ListSandboxesQuery, Sandbox, SandboxPage } from "@caisson/contract";
+import type { CreateSandbox, Event, FollowEventsQuery, ListEventsQuery, ListSandboxesQuery, Sandbox, SandboxPage } from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
+import type { EventNews } from "./event-follower.ts";
 
 /** What is done in a sandbox; names events, metrics and log lines of every operation alike. */
 export type OperationName =
@@ -66,8 +67,13 @@ export interface Operations {
   ): Promise<T>;
   /** The last lines of the sandbox's console. */
   logs(id: string, lines: number, options?: OperationOptions): Promise<readonly string[]>;
-  /** Events after a sequence number, oldest first, at most `limit`. */
-  events(after: number, limit: number, options?: OperationOptions): Promise<readonly Event[]>;
+  /** Events after a position, or the last before one, oldest first, at most `limit`. */
+  events(query: ListEventsQuery, options?: OperationOptions): Promise<readonly Event[]>;
+  /**
+   * Events after a position, or from now on, and then as they happen; it ends with the signal only. `invalid_request` for a
+   * position that was never given.
+   */
+  followEvents(query: FollowEventsQuery, options: OperationOptions & { readonly signal: AbortSignal }): Promise<AsyncIterable<EventNews>>;
   /** Whether the database answers and the worker is there: for `/ready`. */
   health(): Promise<{ readonly store: boolean; readonly workers: number }>;
 }

@@ -10,6 +10,8 @@ import {
   type ChannelOpener,
   type CreateSandbox,
   type Event,
+  type FollowEventsQuery,
+  type ListEventsQuery,
   type ListSandboxesQuery,
   type Random,
   type Sandbox,
@@ -21,6 +23,8 @@ import type { Retention, SandboxRecord, Store } from "@caisson/store";
 import { Admission } from "./admission.ts";
 import { Cleaner, DESTROY_DEADLINE_MS } from "./cleaner.ts";
 import type { ControlDefaults } from "./control-defaults.ts";
+import { eventFilter } from "./event-filter.ts";
+import { followEvents, type EventNews } from "./event-follower.ts";
 import { HostDirectory } from "./host-directory.ts";
 import { listFilter } from "./list-filter.ts";
 import type { Logger } from "./logger.ts";
@@ -215,8 +219,23 @@ export class Orchestrator implements Operations {
     });
   }
 
-  events(after: number, limit: number, options: OperationOptions = {}): Promise<readonly Event[]> {
-    return this.#measured("events", undefined, options, () => this.#options.store.events.after(after, limit));
+  events(query: ListEventsQuery, options: OperationOptions = {}): Promise<readonly Event[]> {
+    const { events } = this.#options.store;
+    const { after = 0, before, limit = 100 } = query;
+    return this.#measured("events", undefined, options, () => {
+      const filter = eventFilter(query);
+      return before === undefined ? events.after(after, limit, filter) : events.before(before, limit, filter);
+    });
+  }
+
+  followEvents(query: FollowEventsQuery, options: OperationOptions & { readonly signal: AbortSignal }): Promise<AsyncIterable<EventNews>> {
+    const { store, clock } = this.#options;
+    const { after } = query;
+    const from = after === undefined ? {} : { after };
+    const filter = eventFilter(query);
+    return this.#measured("events.follow", undefined, options, () =>
+      followEvents({ events: store.events, clock, filter, signal: options.signal, ...from }),
+    );
   }
 
   async health(): Promise<{ readonly store: boolean; readonly workers: number }> {

@@ -33,7 +33,7 @@ export class Caisson {
   readonly images: Images;
   /** What isolates sandboxes, and what it can do. */
   readonly providers: Providers;
-  /** What happened to sandboxes. */
+  /** What happened to all that there is. */
   readonly events: Events;
   /** Sends the requests of everything made from this client. */
   readonly http: HttpClient;

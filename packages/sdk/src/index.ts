@@ -13,7 +13,7 @@ export type { Content, HttpClient } from "./http-client.ts";
 // Images, providers, events
 export type { Images } from "./images.ts";
 export type { Providers } from "./providers.ts";
-export type { Events } from "./events.ts";
+export type { EventFilter, EventOrGap, Events } from "./events.ts";
 // Errors
 export { CaissonApiError } from "./api-error.ts";
 export { CommandFailedError, CommandTimeoutError } from "./command-error.ts";
@@ -22,6 +22,8 @@ export type {
   CreateSandbox,
   ErrorCode,
   Event,
+  EventGap,
+  EventType,
   FileInfo,
   FileList,
   Image,

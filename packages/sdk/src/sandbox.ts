@@ -2,6 +2,7 @@ import type { CreateSandbox, Sandbox as SandboxInfo } from "@caisson/contract";
 import type { CallOptions } from "./call-options.ts";
 import { Caisson } from "./caisson.ts";
 import { Commands } from "./commands.ts";
+import { Events } from "./events.ts";
 import { Files } from "./files.ts";
 
 /** Options of calls that stand alone. */
@@ -47,6 +48,8 @@ export class Sandbox implements AsyncDisposable {
   readonly commands: Commands;
   /** Reads and writes files. */
   readonly files: Files;
+  /** What happened to it and in it. */
+  readonly events: Events;
   readonly #client: Caisson;
   #info: SandboxInfo;
 
@@ -55,6 +58,7 @@ export class Sandbox implements AsyncDisposable {
     this.#info = info;
     this.commands = new Commands(client.http, info.id);
     this.files = new Files(client.http, info.id);
+    this.events = new Events(client.http, info.id);
   }
 
   /**

@@ -67,11 +67,11 @@ describe("followEvents", () => {
       (response, request) => (note(request), breakOff(response, `${message(1)}id: 2\neve`)),
       (response, request) => (note(request), begin(response, message(2) + shutdown).end()),
       (response, request) => (note(request), sendJson(response, 503, { code: "shutting_down", message: "not yet" })),
-      (response, request) => (note(request), void begin(response, message(3))), // and then nothing
-      (response, request) => (note(request), begin(response, message(4) + END).end()),
+      (response, request) => (note(request), void begin(response, `${message(3)}id: 7\n\n`)), // and then nothing
+      (response, request) => (note(request), begin(response, message(8) + END).end()),
     );
-    expect((await all(from(peer, { lastEventId: "0", silenceMs: 50 }))).map((one) => one.id)).toEqual(["1", "2", "3", "4"]);
-    expect(ids).toEqual(["0", "1", "2", "2", "3"]);
+    expect((await all(from(peer, { lastEventId: "0", silenceMs: 50 }))).map((one) => one.id)).toEqual(["1", "2", "3", "8"]);
+    expect(ids).toEqual(["0", "1", "2", "2", "7"]);
   });
 
   test("throws when the first request fails, when the server fails for good, and when it stays away", async () => {

@@ -49,16 +49,19 @@ export async function* followEvents(request: SseRequest): AsyncGenerator<SseMess
   let heardAt = performance.now();
   for (;;) {
     try {
-      for await (const message of readOnce(request, lastEventId)) {
+      for await (const heard of readOnce(request, lastEventId)) {
         connected = true;
-        if (message === "open") continue;
+        if (heard === "open") continue;
         failures = 0;
         heardAt = performance.now();
-        if (message === "comment") continue;
-        if (message.event === "end") return;
-        if (message.event === "error") throw errorFromWire(message.data);
-        if (message.id !== undefined) lastEventId = message.id;
-        yield message;
+        if (heard === "comment") continue;
+        if ("position" in heard) {
+          lastEventId = heard.position;
+          continue;
+        }
+        if (heard.event === "end") return;
+        if (heard.event === "error") throw errorFromWire(heard.data);
+        yield heard;
         heardAt = performance.now();
       }
     } catch (error) {
@@ -71,8 +74,8 @@ export async function* followEvents(request: SseRequest): AsyncGenerator<SseMess
   }
 }
 
-/** What is heard on one connection, in order: that it stands, messages, and comments, which only say that it lives. */
-type Heard = SseMessage | "open" | "comment";
+/** What is heard on one connection, in order: that it stands, positions, messages, and comments, which only say that it lives. */
+type Heard = SseMessage | { readonly position: string } | "open" | "comment";
 
 /** What is heard on one connection until it ends or breaks. */
 async function* readOnce(request: SseRequest, lastEventId: string | undefined): AsyncGenerator<Heard, void, void> {
@@ -89,6 +92,7 @@ async function* readOnce(request: SseRequest, lastEventId: string | undefined): 
   const arrived: Heard[] = ["open"];
   const parser = createParser({
     maxBufferSize: MAX_MESSAGE,
+    onId: (position) => void arrived.push({ position }),
     onEvent: ({ event = "message", id, data }) => void arrived.push({ event, id, data: parseData(data) }),
     onComment: () => void arrived.push("comment"),
     onError: (error) => {

@@ -1,5 +1,5 @@
 import type { Kysely, Transaction } from "kysely";
-import { appendEvent } from "./event-repository.ts";
+import type { EventRepository } from "./event-repository.ts";
 import { decodeSandbox, encodeSandbox, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
 import type { Tables } from "./tables.ts";
 
@@ -59,7 +59,12 @@ export async function findRepeated(
 }
 
 /** Checks key and limit, then writes sandbox, lease, key and event: all or nothing, in the transaction given. */
-export async function reserveSandbox(trx: Transaction<Tables>, request: ReserveSandbox, now: number): Promise<Reservation> {
+export async function reserveSandbox(
+  trx: Transaction<Tables>,
+  request: ReserveSandbox,
+  now: number,
+  events: EventRepository,
+): Promise<Reservation> {
   if (request.idempotency !== undefined) {
     const before = await findRepeated(trx, request.idempotency, now);
     if (before !== undefined) return before;
@@ -72,7 +77,10 @@ export async function reserveSandbox(trx: Transaction<Tables>, request: ReserveS
       .executeTakeFirstOrThrow();
     if (Number(live) >= request.maxLive) return { kind: "full", live: Number(live) };
   }
-  return { kind: "reserved", sandbox: await insertSandbox(trx, request, now) };
+  const sandbox = await insertSandbox(trx, request, now);
+  const data = { image: request.spec.image, provider: request.spec.provider, worker_id: request.workerId };
+  await events.append(trx, now, { type: "sandbox.created", resourceId: request.id, sandboxId: request.id, data });
+  return { kind: "reserved", sandbox };
 }
 
 async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, now: number): Promise<SandboxRecord> {
@@ -119,9 +127,5 @@ async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, 
       })
       .execute();
   }
-  await appendEvent(trx, request.id, now, {
-    type: "sandbox.created",
-    data: { image: request.spec.image, provider: request.spec.provider, worker_id: request.workerId },
-  });
   return record;
 }

@@ -75,26 +75,26 @@ async function removeSandboxes(db: Kysely<Tables>, before: number): Promise<numb
   return Number(result.numDeletedRows);
 }
 
+/** Removes from the beginning only, so that the oldest position that is kept tells what is not; the newest always stays. */
 async function removeEvents(db: Kysely<Tables>, before: number, count: number): Promise<number> {
-  const last = await db
-    .selectFrom("events")
-    .select((select) => select.fn.max<number | null>("seq").as("seq"))
+  const { newest, first } = await db
+    .selectNoFrom((where) => [
+      where
+        .selectFrom("events")
+        .select((of) => of.fn.max<number | null>("seq").as("seq"))
+        .as("newest"),
+      where
+        .selectFrom("events")
+        .select((of) => of.fn.min<number | null>("seq").as("seq"))
+        .where("at", ">=", before)
+        .as("first"),
+    ])
     .executeTakeFirstOrThrow();
-  if (last.seq === null) return 0;
-  const oldest = last.seq - count;
-  const rows = await db
-    .selectFrom("events")
-    .select("seq")
-    .where((where) => where.or([where("at", "<", before), where("seq", "<=", oldest)]))
-    .orderBy("seq")
-    .limit(BATCH)
-    .execute();
-  const cut = rows.at(-1);
-  if (cut === undefined) return 0;
-  const result = await db
-    .deleteFrom("events")
-    .where("seq", "<=", cut.seq)
-    .where((where) => where.or([where("at", "<", before), where("seq", "<=", oldest)]))
-    .executeTakeFirst();
+  if (newest === null) return 0;
+  const keep = Math.min(newest, Math.max(first ?? newest, newest - count + 1));
+  const rows = await db.selectFrom("events").select("seq").where("seq", "<", keep).orderBy("seq").limit(BATCH).execute();
+  const last = rows.at(-1);
+  if (last === undefined) return 0;
+  const result = await db.deleteFrom("events").where("seq", "<=", last.seq).executeTakeFirst();
   return Number(result.numDeletedRows);
 }

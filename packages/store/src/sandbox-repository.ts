@@ -1,6 +1,6 @@
 import { isTerminal, type SandboxState } from "@caisson/contract";
 import type { Kysely } from "kysely";
-import { appendEvent, type NewEvent } from "./event-repository.ts";
+import type { EventRepository, NewEvent } from "./event-repository.ts";
 import { decodeCursor, encodeCursor } from "./page-cursor.ts";
 import { findRepeated, reserveSandbox, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
@@ -22,7 +22,7 @@ export interface SandboxChange {
   readonly fence: boolean;
   /** What the worker said of the box. */
   readonly box?: { readonly runtime: string | null; readonly imageDigest: string | null };
-  readonly event: NewEvent;
+  readonly event: Pick<NewEvent, "type" | "data">;
 }
 
 /** Which sandboxes to list. */
@@ -44,15 +44,17 @@ export interface LeasedSandbox {
 export class SandboxRepository {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
+  readonly #events: EventRepository;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository) {
     this.#db = db;
     this.#clock = clock;
+    this.#events = events;
   }
 
   /** Makes a sandbox in state `creating`, with its lease and key, if the limit and the key allow it. One transaction. */
   reserve(request: ReserveSandbox): Promise<Reservation> {
-    return this.#db.transaction().execute((trx) => reserveSandbox(trx, request, this.#clock.now()));
+    return this.#db.transaction().execute((trx) => reserveSandbox(trx, request, this.#clock.now(), this.#events));
   }
 
   /** What an Idempotency-Key that was used before answers; undefined when it is new. */
@@ -127,7 +129,7 @@ export class SandboxRepository {
         .executeTakeFirst();
       if (row === undefined) return undefined;
       if (change.fence) await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", id).execute();
-      await appendEvent(trx, id, now, change.event);
+      await this.#events.append(trx, now, { ...change.event, resourceId: id, sandboxId: id });
       return decodeSandbox(row);
     });
   }
@@ -145,7 +147,8 @@ export class SandboxRepository {
         .returningAll()
         .executeTakeFirst();
       if (row === undefined) return undefined;
-      await appendEvent(trx, id, now, { type: "sandbox.extended", data: { expires_at: new Date(row.expires_at).toISOString() } });
+      const data = { expires_at: new Date(row.expires_at).toISOString() };
+      await this.#events.append(trx, now, { type: "sandbox.extended", resourceId: id, sandboxId: id, data });
       return decodeSandbox(row);
     });
   }
@@ -155,7 +158,7 @@ export class SandboxRepository {
     return this.#db.transaction().execute(async (trx) => {
       const result = await trx.deleteFrom("leases").where("sandbox_id", "=", id).where("epoch", "=", epoch).executeTakeFirst();
       if (result.numDeletedRows === 0n) return false;
-      await appendEvent(trx, id, this.#clock.now(), { type: "sandbox.released", data: { epoch } });
+      await this.#events.append(trx, this.#clock.now(), { type: "sandbox.released", resourceId: id, sandboxId: id, data: { epoch } });
       return true;
     });
   }

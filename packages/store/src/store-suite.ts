@@ -245,10 +245,40 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect(await store.purge({ ...DEFAULT_RETENTION, eventCount: 3 })).toMatchObject({ events: 7 });
       expect((await store.events.after(0, 10)).map((event) => event.seq)).toEqual([8, 9, 10]);
       now += DEFAULT_RETENTION.eventMs + 1;
-      expect(await store.purge()).toMatchObject({ events: 3 });
+      // The newest stays, so that it is known where the order stands.
+      expect(await store.purge()).toMatchObject({ events: 2 });
       reserved(await store.sandboxes.reserve(request("sblast")));
-      expect((await store.events.after(0, 10)).map((event) => event.seq)).toEqual([11]);
+      expect((await store.events.after(0, 10)).map((event) => event.seq)).toEqual([10, 11]);
       expect(await store.events.after(11, 10)).toEqual([]);
+    });
+
+    it("reads events by kind, by sandbox, forwards and backwards, and tells how far it looked", async () => {
+      for (const id of ["sb1", "sb2", "sb3"]) reserved(await store.sandboxes.reserve(request(id)));
+      await store.sandboxes.apply("sb1", 1, RUNNING);
+      const seqs = async (page: Promise<readonly { readonly seq: number }[]>): Promise<number[]> => (await page).map((event) => event.seq);
+      expect(await seqs(store.events.after(0, 10, { sandboxId: "sb1" }))).toEqual([1, 4]);
+      expect(await seqs(store.events.after(0, 10, { types: new Set(["sandbox.created"]) }))).toEqual([1, 2, 3]);
+      expect(await seqs(store.events.before(4, 2))).toEqual([2, 3]);
+      expect(await seqs(store.events.before(100, 1, { types: new Set(["sandbox.created"]), sandboxId: "sb2" }))).toEqual([2]);
+      expect(await store.events.page(0, 2)).toMatchObject({ items: [{ seq: 1 }, { seq: 2 }], scanned: 2, oldest: 1, newest: 4 });
+      expect(await store.events.page(1, 2, { sandboxId: "sb1" })).toMatchObject({
+        items: [{ seq: 4, resource_type: "sandbox" }],
+        scanned: 4,
+      });
+      expect(await store.events.page(4, 2, { sandboxId: "sb2" })).toMatchObject({ items: [], scanned: 4 });
+      expect(await store.events.page(9, 2)).toMatchObject({ items: [], scanned: 9, newest: 4 });
+      await store.purge({ ...DEFAULT_RETENTION, eventCount: 2 });
+      expect(await store.events.page(0, 9)).toMatchObject({ items: [{ seq: 3 }, { seq: 4 }], oldest: 3, newest: 4 });
+    });
+
+    it("tells when something was appended, and who hears it reads it", async () => {
+      const heard: Promise<readonly unknown[]>[] = [];
+      const stop = store.events.onAppend(() => heard.push(store.events.after(0, 10)));
+      reserved(await store.sandboxes.reserve(request("sb1")));
+      stop();
+      reserved(await store.sandboxes.reserve(request("sb2")));
+      expect(heard).toHaveLength(1);
+      expect((await heard[0])?.[0]).toMatchObject({ seq: 1, resource_id: "sb1" });
     });
 
     it("keeps hashed keys and workers", async () => {

@@ -32,8 +32,8 @@ export class KyselyStore implements Store {
   constructor(db: Kysely<Tables>, clock: StoreClock) {
     this.#db = db;
     this.#clock = clock;
-    this.sandboxes = new SandboxRepository(db, clock);
     this.events = new EventRepository(db);
+    this.sandboxes = new SandboxRepository(db, clock, this.events);
     this.keys = new KeyRepository(db);
     this.workers = new WorkerRepository(db);
   }

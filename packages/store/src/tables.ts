@@ -59,7 +59,10 @@ export interface IdempotencyKeyTable {
 export interface EventTable {
   seq: Generated<number>;
   type: string;
-  sandbox_id: string;
+  /** Id of what changed; its kind is the first word of the type. */
+  resource_id: string;
+  /** The sandbox it is or is in; null for what is in none. */
+  sandbox_id: string | null;
   at: number;
   /** JSON object. */
   data: string;

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { connect } from "../client/connect.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { distance } from "../terminal/moment.ts";
+import { printable } from "../terminal/printable.ts";
 import { printTable } from "../terminal/table.ts";
 import { printJson } from "../terminal/write-out.ts";
 
@@ -27,14 +28,9 @@ export function addPsCommand(program: Command, done: Done): void {
             one.exit === null ? "running" : `exit ${one.exit.exit_code}`,
             `${distance(one.started_at)} ago`,
             `${one.stdout.end + one.stderr.end} B`,
-            printable([one.command, ...one.args].join(" ")),
+            printable([one.command, ...one.args].join(" "), COMMAND_WIDTH),
           ]),
         );
       }),
     );
-}
-
-/** What a sandbox says must not steer this terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e\u00a0-\uffff]/g, "?").slice(0, COMMAND_WIDTH);
 }

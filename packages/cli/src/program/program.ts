@@ -5,6 +5,7 @@ import { addCpCommand } from "../commands/cp.ts";
 import { addCreateCommand } from "../commands/create.ts";
 import { addDoctorCommand } from "../commands/doctor.ts";
 import { addEnvCommand } from "../commands/env.ts";
+import { addEventsCommand } from "../commands/events.ts";
 import { addExecCommand } from "../commands/exec.ts";
 import { addExtendCommand } from "../commands/extend.ts";
 import { addGetCommand } from "../commands/get.ts";
@@ -37,6 +38,7 @@ export function createProgram(done: Done): Command {
     addExecCommand,
     addCpCommand,
     addLogsCommand,
+    addEventsCommand,
     addPsCommand,
     addKillCommand,
     addExtendCommand,

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
-import { controlDefaults, Orchestrator, SteadyClock } from "@caisson/control";
+import { controlDefaults, Orchestrator, retentionOf, SteadyClock } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
 import { createKeyVerifier, createServer } from "@caisson/server";
 import { openSqlite } from "@caisson/store";
@@ -63,6 +63,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     store,
     hosts: new Map([[host.workerId, host]]),
     defaults: controlDefaults(config),
+    retention: retentionOf(config),
     logger,
     guestOf: (opener) => new GuestClient(opener),
   });

@@ -1,19 +1,32 @@
 import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { z } from "zod";
 import { PatientReader } from "./patient-reader.ts";
 import { toWireError } from "./problem.ts";
 import { sendHead } from "./send-head.ts";
 
 /** One message of a stream of server-sent events. */
-export interface ServerSentEvent {
-  /** Name of its kind. `error` and `end` are the stream's own. */
-  readonly event: string;
-  /** Where a client that was cut off goes on, as its `Last-Event-ID`; digits, letters, `-`, `.` and `_`. */
-  readonly id?: string;
-  /** Sent as JSON. */
-  readonly data: unknown;
-}
+export type ServerSentEvent =
+  | {
+      /** Name of its kind. `error` and `end` are the stream's own. */
+      readonly event: string;
+      /** Where a client that was cut off goes on, as its `Last-Event-ID`; digits, letters, `-`, `.` and `_`. */
+      readonly id?: string;
+      /** Sent as JSON. */
+      readonly data: unknown;
+    }
+  /** Nothing to tell, but a place to go on from. */
+  | { readonly id: string };
+
+/** Headers of routes whose stream goes on after a position that is a number. */
+export const lastEventIdHeaders: z.ZodObject<{ "last-event-id": z.ZodOptional<z.ZodString> }, z.core.$loose> = z.looseObject({
+  "last-event-id": z
+    .string()
+    .regex(/^\d{1,15}$/, { error: "is no position of this stream" })
+    .optional()
+    .meta({ description: "Go on after this position: the id of the last message that was got. Goes before `after`" }),
+});
 
 /** Time between comments, in ms: proxies and clients then know that a silent stream lives. */
 export const KEEP_ALIVE_MS = 15_000;
@@ -122,6 +135,7 @@ class SseStream implements Disposable {
 }
 
 /** JSON has no line break of its own, so the data is one line. */
-function encode({ event, id, data }: ServerSentEvent): string {
-  return `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+function encode(message: ServerSentEvent): string {
+  const id = message.id === undefined ? "" : `id: ${message.id}\n`;
+  return "event" in message ? `${id}event: ${message.event}\ndata: ${JSON.stringify(message.data)}\n\n` : `${id}\n`;
 }

@@ -4,6 +4,7 @@ import type { Services } from "../server-options.ts";
 import { registerOpenapi } from "../openapi/register-openapi.ts";
 import { archiveRoutes } from "./archive-routes.ts";
 import { docsRoutes } from "./docs-routes.ts";
+import { eventRoutes } from "./event-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
 import { execSocketRoutes } from "./exec-socket-routes.ts";
 import { fileRoutes } from "./file-routes.ts";
@@ -38,6 +39,7 @@ const JSON_ROUTES = [
   signRoutes,
   xattrRoutes,
   imageRoutes,
+  eventRoutes,
   systemRoutes,
   healthRoutes,
 ];

@@ -1,4 +1,4 @@
-import { CaissonError, eventSchema, providerReportSchema, type ProviderReport } from "@caisson/contract";
+import { CaissonError, providerReportSchema, type ProviderReport } from "@caisson/contract";
 import { z } from "zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
@@ -6,9 +6,6 @@ import { errors, sandboxParams } from "./route-schema.ts";
 
 /** Lines of a console that asks for no number. */
 const DEFAULT_LINES = 100;
-
-/** Events of a list that asks for no number. */
-const DEFAULT_EVENTS = 100;
 
 const logsQuerySchema = z.strictObject({
   lines: z.coerce
@@ -18,23 +15,6 @@ const logsQuerySchema = z.strictObject({
     .max(10_000)
     .optional()
     .meta({ description: `Most lines, default ${DEFAULT_LINES}` }),
-});
-
-const eventsQuerySchema = z.strictObject({
-  after: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(Number.MAX_SAFE_INTEGER)
-    .optional()
-    .meta({ description: "Only those after this `seq`. Default 0" }),
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(1000)
-    .optional()
-    .meta({ description: `Most events, default ${DEFAULT_EVENTS}` }),
 });
 
 const statsSchema = z
@@ -95,24 +75,6 @@ export function systemRoutes(app: App, { operations, describeWorkers }: Services
         disk_total: stats.diskTotal,
         disk_free: stats.diskFree,
       });
-    },
-  });
-
-  app.route({
-    method: "GET",
-    url: "/events",
-    config: { access: "api" },
-    schema: {
-      tags: ["System"],
-      operationId: "listEvents",
-      summary: "List events",
-      description: "Oldest first. The next ones are those after the last `seq`.",
-      querystring: eventsQuerySchema,
-      response: { 200: z.strictObject({ items: z.array(eventSchema) }).meta({ id: "EventList" }), ...errors },
-    },
-    handler: async (request, reply) => {
-      const { after = 0, limit = DEFAULT_EVENTS } = request.query;
-      return reply.send({ items: [...(await operations.events(after, limit, request.scope.bound))] });
     },
   });
 

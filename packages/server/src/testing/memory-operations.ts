@@ -26,7 +26,15 @@ export class MemoryOperations implements Operations {
     if (request.network !== undefined && request.network !== "none") throw new CaissonError("unsupported", "Only none is supported.");
     const sandbox = this.#save(fresh(request));
     if (options.idempotencyKey !== undefined) this.#keys.set(options.idempotencyKey, { request: JSON.stringify(request), id: sandbox.id });
-    this.#events.push({ seq: this.#events.length + 1, type: "sandbox.created", sandbox_id: sandbox.id, at: sandbox.created_at, data: {} });
+    this.#events.push({
+      seq: this.#events.length + 1,
+      type: "sandbox.created",
+      resource_type: "sandbox",
+      resource_id: sandbox.id,
+      sandbox_id: sandbox.id,
+      at: sandbox.created_at,
+      data: {},
+    });
     return sandbox;
   };
 
@@ -69,7 +77,14 @@ export class MemoryOperations implements Operations {
     return ["one", "two", "three"].slice(-lines);
   };
 
-  events: Operations["events"] = async (after, limit) => this.#events.filter((event) => event.seq > after).slice(0, limit);
+  events: Operations["events"] = async ({ after = 0, limit = 100 }) => this.#events.filter((event) => event.seq > after).slice(0, limit);
+
+  followEvents: Operations["followEvents"] = async ({ after = 0 }) => {
+    const events = this.#events.filter((event) => event.seq > after);
+    return (async function* () {
+      for (const event of events) yield { type: "event" as const, event };
+    })();
+  };
 
   health: Operations["health"] = async () => this.healthy;
 

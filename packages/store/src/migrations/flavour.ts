@@ -1,0 +1,10 @@
+/** How the column types of a database are called; all that migrations need to know of it. */
+export interface Flavour {
+  /** A 64-bit integer. */
+  readonly int: "integer" | "bigint";
+  /** A primary key that only grows and is never used twice. */
+  readonly sequence: "integer-autoincrement" | "identity";
+}
+
+/** Column types of SQLite. */
+export const SQLITE_FLAVOUR: Flavour = { int: "integer", sequence: "integer-autoincrement" };
