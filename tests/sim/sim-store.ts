@@ -39,7 +39,13 @@ export function simStore(real: Store, process: SimProcess, simulation: Simulatio
       },
     });
   const whole = wrap(real);
-  const parts = { sandboxes: wrap(real.sandboxes), events: wrap(real.events), keys: wrap(real.keys), workers: wrap(real.workers) };
+  const parts = {
+    sandboxes: wrap(real.sandboxes),
+    events: wrap(real.events),
+    keys: wrap(real.keys),
+    workers: wrap(real.workers),
+    ports: wrap(real.ports),
+  };
   return new Proxy(whole, {
     get: (target, key) => (key in parts ? parts[key as keyof typeof parts] : (Reflect.get(target, key) as unknown)),
   });

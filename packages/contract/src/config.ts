@@ -22,6 +22,17 @@ export const configSchema = z
       .strictObject({
         host: z.string().min(1).default("127.0.0.1").meta({ description: "Address to listen on" }),
         port: z.int().min(0).max(65535).default(7423).meta({ description: "Port to listen on; 0 for any free one" }),
+        preview_domain: z
+          .string()
+          .regex(/^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/, {
+            error: "must be a domain in lower case, such as preview.example.org",
+          })
+          .default("localhost")
+          .meta({ description: "Domain below which ports of sandboxes are shown, as `<port>-<sandbox>.<preview_domain>`" }),
+        preview_url: z.string().optional().meta({
+          description:
+            "Scheme, `preview_domain` and port with which browsers reach previews, such as `https://preview.example.org`. Default: `http` and the port that the server listens on",
+        }),
         cors_allowed_origins: z.array(z.string()).default([]).meta({ description: "Origins that browsers may call from; empty for none" }),
       })
       .prefault({}),

@@ -244,6 +244,13 @@ export const ERROR_TABLE = {
     title: "Nothing answered at that port in the sandbox.",
     remedy: "Start the server in the sandbox first.",
   },
+  upstream_failed: {
+    status: 502,
+    retryable: true,
+    exit: 1,
+    title: "The server at that port broke off, or does not speak HTTP.",
+    remedy: "Check the server in the sandbox; for other protocols use `caisson forward`.",
+  },
   io_error: {
     status: 500,
     retryable: false,

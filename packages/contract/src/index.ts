@@ -18,6 +18,7 @@ export * from "./file.ts";
 export * from "./file-transfer.ts";
 export * from "./file-search.ts";
 export * from "./file-watch.ts";
+export * from "./port.ts";
 export * from "./image.ts";
 export * from "./capability.ts";
 export * from "./event.ts";

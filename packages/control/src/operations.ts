@@ -31,6 +31,9 @@ export type OperationName =
   | "file.replace"
   | "file.watch"
   | "file.sign"
+  | "port.list"
+  | "port.connect"
+  | "port.preview"
   | "stats";
 
 /** Options of every call. */
@@ -38,6 +41,13 @@ export interface OperationOptions {
   readonly signal?: AbortSignal;
   /** Id of the request that caused it, for logs. */
   readonly requestId?: string;
+}
+
+/** A port whose visibility was set. */
+export interface PortVisibility {
+  readonly port: number;
+  /** Whether its preview needs no key and no token. */
+  readonly public: boolean;
 }
 
 /** The one door to sandboxes: routes, and later other front ends, use this and nothing below it. */
@@ -65,6 +75,14 @@ export interface Operations {
     use: (guest: Guest, sandbox: Sandbox) => Promise<T>,
     options?: OperationOptions & { readonly detail?: string },
   ): Promise<T>;
+  /** Ports whose visibility was set, by number. Ended sandboxes have none: `sandbox_destroyed`. */
+  publishedPorts(id: string, options?: OperationOptions): Promise<readonly PortVisibility[]>;
+  /** Sets the visibility of a port; it is gone with the sandbox. Repeating it is fine. */
+  publishPort(id: string, visibility: PortVisibility, options?: OperationOptions): Promise<void>;
+  /** Makes a port private again and forgets it. Repeating it is fine. */
+  unpublishPort(id: string, port: number, options?: OperationOptions): Promise<void>;
+  /** What someone without a key may know of a port, for every request to a preview; writes no log line. */
+  portAccess(id: string, port: number): Promise<"public" | "private" | "ended">;
   /** The last lines of the sandbox's console. */
   logs(id: string, lines: number, options?: OperationOptions): Promise<readonly string[]>;
   /** Events after a position, or the last before one, oldest first, at most `limit`. */

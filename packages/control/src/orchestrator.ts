@@ -28,7 +28,7 @@ import { followEvents, type EventNews } from "./event-follower.ts";
 import { HostDirectory } from "./host-directory.ts";
 import { listFilter } from "./list-filter.ts";
 import type { Logger } from "./logger.ts";
-import type { OperationName, OperationOptions, Operations } from "./operations.ts";
+import type { OperationName, OperationOptions, Operations, PortVisibility } from "./operations.ts";
 import { checkTtl } from "./placement.ts";
 import { Reaper } from "./reaper.ts";
 import { Reconciler } from "./reconciler.ts";
@@ -207,6 +207,36 @@ export class Orchestrator implements Operations {
       if (seen.state === "unhealthy") await this.#recovered(seen);
       return result;
     });
+  }
+
+  publishedPorts(id: string, options: OperationOptions = {}): Promise<readonly PortVisibility[]> {
+    return this.#measured("port.visibility", id, options, async () => {
+      const seen = await this.#record(id);
+      if (isTerminal(seen.state)) throw sandboxEnded(seen);
+      return this.#options.store.ports.list(id);
+    });
+  }
+
+  publishPort(id: string, visibility: PortVisibility, options: OperationOptions = {}): Promise<void> {
+    return this.#measured("port.publish", id, options, async () => {
+      // The sandbox may end between the two: then the store refuses, and the second look says why.
+      if (await this.#options.store.ports.put(id, visibility)) return;
+      throw sandboxEnded(await this.#record(id));
+    });
+  }
+
+  unpublishPort(id: string, port: number, options: OperationOptions = {}): Promise<void> {
+    return this.#measured("port.unpublish", id, options, async () => {
+      const seen = await this.#record(id);
+      if (isTerminal(seen.state)) throw sandboxEnded(seen);
+      await this.#options.store.ports.remove(id, port);
+    });
+  }
+
+  async portAccess(id: string, port: number): Promise<"public" | "private" | "ended"> {
+    if ((await this.#options.store.ports.get(id, port))?.public === true) return "public";
+    const seen = await this.#options.store.sandboxes.get(id);
+    return seen !== undefined && isTerminal(seen.state) ? "ended" : "private";
   }
 
   logs(id: string, lines: number, options: OperationOptions = {}): Promise<readonly string[]> {

@@ -4,6 +4,8 @@ import type { App } from "./http/app.ts";
 import { createApp } from "./http/create-app.ts";
 import { LiveRequests } from "./http/live-requests.ts";
 import { routeUpgrades } from "./http/upgrade.ts";
+import { checkPreviewOptions } from "./previews/preview-options.ts";
+import { PreviewServer } from "./previews/preview-server.ts";
 import { registerRoutes } from "./routes/register-routes.ts";
 import { DEFAULT_LIMITS, type ServerOptions, type Services } from "./server-options.ts";
 
@@ -26,10 +28,12 @@ export async function createServer(options: ServerOptions): Promise<HttpServer> 
   const tokens = new SignedTokens(signingKey, options.clock);
   const services: Services = { ...rest, tokens, limits: { ...DEFAULT_LIMITS, ...options.limits } };
   const live = new LiveRequests();
-  const app = createApp(services, live);
+  checkPreviewOptions(services.previews);
+  const previews = new PreviewServer(services, live);
+  const app = createApp(services, live, previews);
   await registerRoutes(app, services);
   await app.ready();
-  routeUpgrades(app);
+  routeUpgrades(app, previews);
   let closed: Promise<void> | undefined;
 
   async function close(): Promise<void> {

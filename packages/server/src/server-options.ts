@@ -3,6 +3,7 @@ import type { Operations } from "@caisson/control";
 import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
 import type { SignedTokens } from "./auth/signed-tokens.ts";
+import type { PreviewOptions } from "./previews/preview-options.ts";
 
 /** Bounds of the HTTP side. */
 export interface ServerLimits {
@@ -26,6 +27,10 @@ export interface ServerLimits {
   readonly execGraceMs: number;
   /** How often a WebSocket's peer is asked whether it is there, in ms; after three silent times it counts as gone. */
   readonly webSocketPingMs: number;
+  /** Time for a connection to a port of a sandbox, in ms. */
+  readonly portConnectMs: number;
+  /** How long a server in a sandbox may think before its answer begins, in ms. What follows is not bounded. */
+  readonly previewHeadMs: number;
 }
 
 export const DEFAULT_LIMITS: ServerLimits = {
@@ -39,6 +44,8 @@ export const DEFAULT_LIMITS: ServerLimits = {
   guestSilenceMs: 30_000,
   execGraceMs: 15_000,
   webSocketPingMs: 20_000,
+  portConnectMs: 10_000,
+  previewHeadMs: 300_000,
 };
 
 /** What the server is made of. */
@@ -54,6 +61,8 @@ export interface ServerOptions {
   readonly version: string;
   /** Origins that browsers may call from, such as `https://app.example.org`; empty for none. */
   readonly corsAllowedOrigins: readonly string[];
+  /** Where ports of sandboxes are shown. */
+  readonly previews: PreviewOptions;
   /** Timeout of commands that name none, in ms; 0 for none. */
   readonly execTimeoutMs: number;
   /** Longest timeout of a command, in ms; 0 for no bound. */

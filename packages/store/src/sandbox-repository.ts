@@ -128,6 +128,7 @@ export class SandboxRepository {
         .returningAll()
         .executeTakeFirst();
       if (row === undefined) return undefined;
+      if (ended) await trx.deleteFrom("ports").where("sandbox_id", "=", id).execute();
       if (change.fence) await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", id).execute();
       await this.#events.append(trx, now, { ...change.event, resourceId: id, sandboxId: id });
       return decodeSandbox(row);

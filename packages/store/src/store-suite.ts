@@ -281,6 +281,34 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect((await heard[0])?.[0]).toMatchObject({ seq: 1, resource_id: "sb1" });
     });
 
+    it("keeps the visibility of ports until their sandbox ends, and takes none after", async () => {
+      const sandbox = reserved(await store.sandboxes.reserve(request("sb1")));
+      reserved(await store.sandboxes.reserve(request("sb2")));
+      expect(await store.ports.put("sb1", { port: 8000, public: false })).toBe(true);
+      expect(await store.ports.put("sb1", { port: 80, public: true })).toBe(true);
+      expect(await store.ports.put("sb1", { port: 8000, public: true })).toBe(true);
+      expect(await store.ports.put("sb2", { port: 80, public: true })).toBe(true);
+      expect(await store.ports.put("sb3", { port: 80, public: true })).toBe(false);
+      expect(await store.ports.list("sb1")).toEqual([
+        { port: 80, public: true },
+        { port: 8000, public: true },
+      ]);
+      expect(await store.ports.remove("sb1", 80)).toBe(true);
+      expect(await store.ports.remove("sb1", 80)).toBe(false);
+      expect(await store.ports.get("sb1", 80)).toBeUndefined();
+      // Publishing is no change of the sandbox: the version that was seen still holds.
+      expect(await store.sandboxes.apply("sb1", sandbox.version, DESTROYED)).toBeDefined();
+      expect(await store.ports.list("sb1")).toEqual([]);
+      expect(await store.ports.put("sb1", { port: 80, public: true })).toBe(false);
+      expect(await store.ports.list("sb2")).toEqual([{ port: 80, public: true }]);
+      expect(
+        (await store.events.after(0, 99, { types: new Set(["port.published", "port.unpublished"]), sandboxId: "sb1" })).at(-1),
+      ).toMatchObject({
+        type: "port.unpublished",
+        resource_id: "80",
+      });
+    });
+
     it("keeps hashed keys and workers", async () => {
       const key = { id: "k1", name: "first", role: "api", hash: hashKey("s3cret"), createdAt: START } as const;
       await store.keys.put(key);

@@ -1,6 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import { EventRepository } from "./event-repository.ts";
 import { KeyRepository } from "./key-repository.ts";
+import { PortRepository } from "./port-repository.ts";
 import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retention.ts";
 import { SandboxRepository, type StoreClock } from "./sandbox-repository.ts";
 import type { Tables } from "./tables.ts";
@@ -12,6 +13,7 @@ export interface Store extends AsyncDisposable {
   readonly events: EventRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
+  readonly ports: PortRepository;
   /** Removes one batch of history that is older than the retention. */
   purge(retention?: Retention): Promise<Purged>;
   /** Rejects when the database does not answer. */
@@ -26,6 +28,7 @@ export class KyselyStore implements Store {
   readonly events: EventRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
+  readonly ports: PortRepository;
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
 
@@ -36,6 +39,7 @@ export class KyselyStore implements Store {
     this.sandboxes = new SandboxRepository(db, clock, this.events);
     this.keys = new KeyRepository(db);
     this.workers = new WorkerRepository(db);
+    this.ports = new PortRepository(db, clock, this.events);
   }
 
   purge(retention: Retention = DEFAULT_RETENTION): Promise<Purged> {

@@ -88,6 +88,15 @@ export interface WorkerTable {
   last_seen_at: number;
 }
 
+/** Ports whose visibility was set; gone with the end of their sandbox. */
+export interface PortTable {
+  sandbox_id: string;
+  port: number;
+  /** 1: its preview needs no key and no token. */
+  public: number;
+  updated_at: number;
+}
+
 /** The tables of the database. */
 export interface Tables {
   sandboxes: SandboxTable;
@@ -97,4 +106,5 @@ export interface Tables {
   events: EventTable;
   api_keys: ApiKeyTable;
   workers: WorkerTable;
+  ports: PortTable;
 }

@@ -53,7 +53,8 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     keepUnusedMs: parseDuration(config.images.keep_unused) ?? 0,
   });
   await images.open();
-  const host = new LocalHost({ workerId: LOCAL_WORKER, dataDir, providers, images, clock: systemClock, random, log });
+  const previewDomain = config.server.preview_domain;
+  const host = new LocalHost({ workerId: LOCAL_WORKER, dataDir, providers, images, clock: systemClock, random, log, previewDomain });
   opening.defer(() => host.close());
   await host.open();
 
@@ -79,6 +80,10 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     signingKey: openSigningKey(dataDir, random),
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
+    previews: {
+      domain: previewDomain,
+      ...(config.server.preview_url === undefined ? {} : { url: config.server.preview_url }),
+    },
     execTimeoutMs: parseDuration(config.defaults.exec_timeout) ?? 0,
     maxExecTimeoutMs: parseDuration(config.defaults.max_exec_timeout) ?? 0,
     logger,

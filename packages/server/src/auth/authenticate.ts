@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { CaissonError } from "@caisson/contract";
 import type { FastifyRequest } from "fastify";
 import type { Access } from "../http/route-config.ts";
@@ -8,15 +9,15 @@ import type { Grant, SignedTokens, TokenAction } from "./signed-tokens.ts";
 const MAX_KEY = 512;
 
 /** The keys a request presents, with the header each came in. */
-function presentedKeys(request: FastifyRequest): { readonly header: string; readonly key: string }[] {
+export function presentedKeys(headers: IncomingHttpHeaders): { readonly header: string; readonly key: string }[] {
   const keys: { header: string; key: string }[] = [];
   for (const header of ["x-admin-api-key", "x-api-key"]) {
-    const key = request.headers[header];
+    const key = headers[header];
     if (typeof key === "string" && key.length > 0) keys.push({ header, key });
   }
-  const bearer = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? "");
+  const bearer = /^bearer +(\S+) *$/i.exec(headers.authorization ?? "");
   if (bearer !== null) keys.push({ header: "authorization", key: bearer[1] ?? "" });
-  else if (request.headers.authorization !== undefined) keys.push({ header: "authorization", key: "" });
+  else if (headers.authorization !== undefined) keys.push({ header: "authorization", key: "" });
   return keys;
 }
 
@@ -28,7 +29,7 @@ export async function authenticateByToken(
 ): Promise<{ readonly caller: Caller; readonly grant: Grant } | undefined> {
   const { token } = request.query as { token?: unknown };
   const { id } = request.params as { id?: unknown };
-  if (typeof token !== "string" || typeof id !== "string" || presentedKeys(request).length > 0) return undefined;
+  if (typeof token !== "string" || typeof id !== "string" || presentedKeys(request.headers).length > 0) return undefined;
   const grant = await tokens.verify(token, action, id);
   return { caller: { role: "api", name: `token:${action}` }, grant };
 }
@@ -38,7 +39,7 @@ export async function authenticateByToken(
  * worth telling. Throws `unauthorized` or `forbidden`.
  */
 export async function authenticate(request: FastifyRequest, access: Exclude<Access, "open">, keys: KeyVerifier): Promise<Caller> {
-  const presented = presentedKeys(request);
+  const presented = presentedKeys(request.headers);
   if (presented.length === 0) throw new CaissonError("unauthorized", "The request carries no API key.");
   let strongest: Caller | undefined;
   for (const { header, key } of presented) {

@@ -3,9 +3,11 @@ import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { authenticate, authenticateByToken } from "../auth/authenticate.ts";
+import type { PreviewServer } from "../previews/preview-server.ts";
 import type { Services } from "../server-options.ts";
 import type { App } from "./app.ts";
 import { answerBrokenRequest } from "./client-error.ts";
+import { createHttpServer } from "./create-http-server.ts";
 import { allowedOrigins, applyCors } from "./cors.ts";
 import { parseJsonBody } from "./json-body.ts";
 import { shuttingDown, type LiveRequests } from "./live-requests.ts";
@@ -23,7 +25,7 @@ import { validatorCompiler } from "./validation.ts";
 const LINGER_MS = 5_000;
 
 /** The application without its routes: everything that is the same for every request. */
-export function createApp(services: Services, live: LiveRequests): App {
+export function createApp(services: Services, live: LiveRequests, previews: PreviewServer): App {
   const { limits, clock, random } = services;
   const origins = allowedOrigins(services.corsAllowedOrigins);
   const table = new RouteTable();
@@ -35,17 +37,7 @@ export function createApp(services: Services, live: LiveRequests): App {
     bodyLimit: limits.jsonBodyBytes,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    keepAliveTimeout: limits.keepAliveMs,
-    // A body may take as long as its client needs; each reader of one bounds its own waiting.
-    requestTimeout: 0,
-    connectionTimeout: 0,
-    http: {
-      headersTimeout: limits.headersTimeoutMs,
-      connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-      noDelay: true,
-    },
+    serverFactory: (handler) => createHttpServer(limits, handler, previews),
     routerOptions: { querystringParser: parseQuery, maxParamLength: 1024 },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => {

@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { CaissonError } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { WebSocketServer, type WebSocket } from "ws";
+import type { PreviewServer } from "../previews/preview-server.ts";
 import type { App } from "./app.ts";
 
 /** What an upgrade request brings: its connection, and the bytes that came right behind its head. */
@@ -20,10 +21,12 @@ const switched = new WeakSet<IncomingMessage>();
 
 /**
  * Sends upgrade requests through the same routes and hooks as all others: keys, errors and logs are the same for them. Only
- * routes with `upgrade: true` in their configuration take them; until the switch, errors are ordinary HTTP answers.
+ * routes with `upgrade: true` in their configuration take them; until the switch, errors are ordinary HTTP answers. Those
+ * that are for previews go there.
  */
-export function routeUpgrades(app: App): void {
+export function routeUpgrades(app: App, previews: PreviewServer): void {
   app.server.on("upgrade", (message: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (previews.takes(message)) return previews.upgrade(message, socket, head);
     // A peer that breaks off before or after the switch is no error of ours.
     socket.on("error", () => socket.destroy());
     upgrades.set(message, { socket, head });

@@ -18,6 +18,7 @@ const TAGS = [
   { name: "Sandboxes", description: "Isolated computers, from creation to their end" },
   { name: "Processes", description: "Commands in a sandbox: run, stream, follow, feed, signal" },
   { name: "Files", description: "Files in a sandbox, of any size" },
+  { name: "Ports", description: "Servers in a sandbox: what listens, who may see it, connections to it" },
   { name: "Images", description: "What sandboxes are made from" },
   { name: "System", description: "The server, its workers and what their machines can do" },
 ];

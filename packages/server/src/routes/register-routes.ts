@@ -11,6 +11,7 @@ import { fileRoutes } from "./file-routes.ts";
 import { formRoutes } from "./form-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
+import { portRoutes } from "./port-routes.ts";
 import { processInputRoutes, processRoutes } from "./process-routes.ts";
 import { sandboxRoutes } from "./sandbox-routes.ts";
 import { searchRoutes } from "./search-routes.ts";
@@ -38,6 +39,7 @@ const JSON_ROUTES = [
   watchRoutes,
   signRoutes,
   xattrRoutes,
+  portRoutes,
   imageRoutes,
   eventRoutes,
   systemRoutes,

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { CaissonError } from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
 import { localFiles } from "./local-files.ts";
@@ -75,8 +77,13 @@ export function localGuest(root: string): LocalGuest {
     resize: async () => undefined,
     sessions: async () => [...processes.values()].map((one) => one.session()),
     session: async (id) => find(id).session(),
-    dial: async () => {
-      throw new CaissonError("connection_refused", "Nothing listens.");
+    dial: async (target) => {
+      if (target.network !== "tcp") throw new CaissonError("unsupported", "The local guest dials TCP only.");
+      const socket = connect({ host: target.host ?? "127.0.0.1", port: target.port, allowHalfOpen: true });
+      await once(socket, "connect").catch((error: unknown) => {
+        throw new CaissonError("connection_refused", `Nothing listens at ${target.port}.`, { cause: error });
+      });
+      return socket;
     },
     stats: async () => ({
       uptimeMs: 1,

@@ -8,6 +8,8 @@ export class MemoryOperations implements Operations {
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #keys = new Map<string, { readonly request: string; readonly id: string }>();
   readonly #events: Event[] = [];
+  /** Visibility of ports by sandbox. */
+  readonly #ports = new Map<string, Map<number, boolean>>();
   /** What `health` answers. */
   healthy: { store: boolean; workers: number } = { store: true, workers: 1 };
   /** Operations that go on now. */
@@ -62,14 +64,34 @@ export class MemoryOperations implements Operations {
     this.#save({ ...(await this.get(id)), state: "destroyed", ended_at: new Date().toISOString() });
 
   withGuest: Operations["withGuest"] = async (id, _operation, use) => {
-    const sandbox = await this.get(id);
-    if (sandbox.state === "destroyed") throw new CaissonError("sandbox_destroyed", "The sandbox has ended.");
+    const sandbox = await this.#live(id);
     this.running += 1;
     try {
       return await use(this.#guest, sandbox);
     } finally {
       this.running -= 1;
     }
+  };
+
+  publishedPorts: Operations["publishedPorts"] = async (id) => {
+    await this.#live(id);
+    return [...(this.#ports.get(id) ?? [])].map(([port, open]) => ({ port, public: open }));
+  };
+
+  publishPort: Operations["publishPort"] = async (id, visibility) => {
+    await this.#live(id);
+    const ports = this.#ports.get(id) ?? new Map<number, boolean>();
+    this.#ports.set(id, ports.set(visibility.port, visibility.public));
+  };
+
+  unpublishPort: Operations["unpublishPort"] = async (id, port) => {
+    await this.#live(id);
+    this.#ports.get(id)?.delete(port);
+  };
+
+  portAccess: Operations["portAccess"] = async (id, port) => {
+    if (this.#sandboxes.get(id)?.state === "destroyed") return "ended";
+    return this.#ports.get(id)?.get(port) === true ? "public" : "private";
   };
 
   logs: Operations["logs"] = async (id, lines) => {
@@ -87,6 +109,12 @@ export class MemoryOperations implements Operations {
   };
 
   health: Operations["health"] = async () => this.healthy;
+
+  async #live(id: string): Promise<Sandbox> {
+    const sandbox = await this.get(id);
+    if (sandbox.state === "destroyed") throw new CaissonError("sandbox_destroyed", "The sandbox has ended.");
+    return sandbox;
+  }
 
   #save(sandbox: Sandbox): Sandbox {
     this.#sandboxes.set(sandbox.id, sandbox);

@@ -55,6 +55,7 @@ export async function startRealServer(): Promise<RealServer> {
     signingKey: new Uint8Array(32).fill(1),
     version: "0.1.0",
     corsAllowedOrigins: [],
+    previews: { domain: "localhost" },
     execTimeoutMs: 0,
     maxExecTimeoutMs: 0,
     logger,

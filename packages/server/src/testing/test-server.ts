@@ -58,6 +58,7 @@ export async function createTestServer(overrides: Partial<ServerOptions> = {}): 
     signingKey: new Uint8Array(32).fill(1),
     version: "0.1.0",
     corsAllowedOrigins: [],
+    previews: { domain: "localhost" },
     execTimeoutMs: 0,
     maxExecTimeoutMs: 0,
     logger: pino({ level: "debug" }, { write: (line: string) => void log.push(JSON.parse(line) as Record<string, unknown>) }),

@@ -1,0 +1,28 @@
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import type { PreviewServer } from "../previews/preview-server.ts";
+import type { ServerLimits } from "../server-options.ts";
+
+/** The HTTP server under API and previews: its times, and who of the two gets a request. */
+export function createHttpServer(limits: ServerLimits, api: RequestListener, previews: PreviewServer): Server {
+  const options = {
+    headersTimeout: limits.headersTimeoutMs,
+    connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+    keepAliveTimeout: limits.keepAliveMs,
+    noDelay: true,
+    // A body may take as long as its client needs; each reader of one bounds its own waiting.
+    requestTimeout: 0,
+  };
+  const server = createServer(options, (message: IncomingMessage, response) => {
+    if (previews.takes(message)) previews.serve(message, response);
+    else api(message, response);
+  });
+  // A client that asks before it sends a body is answered by whoever would read it.
+  server.on("checkContinue", (message: IncomingMessage, response) => {
+    if (previews.takes(message)) return previews.serve(message, response);
+    response.writeContinue();
+    return api(message, response);
+  });
+  return server;
+}
