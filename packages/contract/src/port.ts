@@ -33,6 +33,7 @@ export const portSchema = z
 export type Port = z.infer<typeof portSchema>;
 
 export const portListSchema = z.strictObject({ items: z.array(portSchema) }).meta({ id: "PortList" });
+export type PortList = z.infer<typeof portListSchema>;
 
 /** Body of `PUT /sandboxes/{id}/ports/{port}`. */
 export const publishPortSchema = z
