@@ -10,7 +10,7 @@ export type Content = string | Uint8Array | ReadableStream<Uint8Array> | AsyncIt
 
 /** One request. */
 export interface HttpRequest extends CallOptions {
-  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Path below `/api/v1`, encoded. */
   readonly path: string;
   readonly query?: Query;
@@ -18,10 +18,12 @@ export interface HttpRequest extends CallOptions {
   readonly json?: unknown;
   /** Raw body. */
   readonly content?: Content;
+  /** Body of several files. */
+  readonly form?: FormData;
   /** Media type of the raw body. Default: `application/octet-stream` */
   readonly contentType?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Whether it may be sent again when the connection broke before an answer. Default: for GET and DELETE. */
+  /** Whether it may be sent again when the connection broke before an answer. Default: for GET, HEAD and DELETE. */
   readonly idempotent?: boolean;
 }
 
@@ -121,7 +123,7 @@ export class HttpClient {
   }
 
   async #send(request: HttpRequest): Promise<{ readonly response: Response; readonly deadline: Deadline }> {
-    const repeatable = request.idempotent ?? (request.method === "GET" || request.method === "DELETE");
+    const repeatable = request.idempotent ?? (request.method === "GET" || request.method === "HEAD" || request.method === "DELETE");
     for (let attempt = 0; ; attempt += 1) {
       const deadline = new Deadline(request.timeoutMs ?? this.#target.timeoutMs, request.signal);
       try {
@@ -157,6 +159,8 @@ export class HttpClient {
     if (request.json !== undefined) {
       headers["content-type"] = "application/json";
       init.body = JSON.stringify(request.json);
+    } else if (request.form !== undefined) {
+      init.body = request.form;
     } else if (request.content !== undefined) {
       headers["content-type"] = request.contentType ?? "application/octet-stream";
       init.body = toBody(request.content) as NonNullable<RequestInit["body"]>;

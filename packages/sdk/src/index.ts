@@ -8,7 +8,12 @@ export type { CommandEvent, CommandExit, OutputStream } from "./command-event.ts
 export type { AttachOptions, KillOptions, ProcessOptions, RunOptions, SpawnOptions, StreamOptions } from "./command-options.ts";
 export type { CommandResult } from "./command-result.ts";
 // Files
-export type { Files, FileOptions } from "./files.ts";
+export type { Files } from "./files.ts";
+export type { FileOptions, ReadOptions, WriteOptions } from "./file-options.ts";
+export type { Download } from "./file-download.ts";
+export type { UploadOptions, UploadProgress } from "./resumable-upload.ts";
+export type { SearchMatch, SearchOptions, SearchSummary } from "./file-search.ts";
+export type { WatchItem, WatchOptions } from "./file-watch.ts";
 export type { Content, HttpClient } from "./http-client.ts";
 // Images, providers, events
 export type { Images } from "./images.ts";
@@ -29,5 +34,9 @@ export type {
   Image,
   Process,
   ProviderReport,
+  Replaced,
   Sandbox as SandboxInfo,
+  SignedUrl,
+  Unpacked,
+  WrittenFile,
 } from "@caisson/contract";
