@@ -150,7 +150,7 @@ export class Files extends FileEntries {
    * The file appears whole, and with the SHA-256 of what was sent, or not at all.
    *
    * ```ts
-   * await sandbox.files.upload("/data/model.bin", new Blob(["much"]), {
+   * await sandbox.files.upload("/home/user/model.bin", new Blob(["much"]), {
    *   onProgress: ({ sent, size }) => console.log(sent, size),
    * });
    * ```
@@ -162,10 +162,10 @@ export class Files extends FileEntries {
   /**
    * A folder as a tar stream, names relative to it; or one file.
    *
-   * ```ts
-   * await sandbox.files.write("/work/src/a.txt", "a");
-   * const tar = await sandbox.files.archive("/work", { exclude: ["node_modules"] });
-   * await sandbox.files.extract("/copy", tar);
+   * ```ts no-run
+   * await sandbox.files.write("/home/user/work/src/a.txt", "a");
+   * const tar = await sandbox.files.archive("/home/user/work", { exclude: ["node_modules"] });
+   * await sandbox.files.extract("/home/user/copy", tar);
    * ```
    */
   async archive(
@@ -179,9 +179,9 @@ export class Files extends FileEntries {
   /**
    * Unpacks a tar stream into a folder. A new folder appears whole or not at all; in one that is there each file does.
    *
-   * ```ts
-   * await sandbox.files.mkdir("/work");
-   * const { entries } = await sandbox.files.extract("/copy2", await sandbox.files.archive("/work"));
+   * ```ts no-run
+   * await sandbox.files.mkdir("/home/user/work");
+   * const { entries } = await sandbox.files.extract("/home/user/copy2", await sandbox.files.archive("/home/user/work"));
    * ```
    */
   async extract(
@@ -203,9 +203,9 @@ export class Files extends FileEntries {
   /**
    * Searches in the contents of files, line by line, and yields matches as they are found. The generator's value is the summary.
    *
-   * ```ts
-   * await sandbox.files.write("/work/main.py", "import os\n");
-   * for await (const { path, line, text } of sandbox.files.search("/work", "^import (\\w+)")) console.log(path, line, text);
+   * ```ts no-run
+   * await sandbox.files.write("/home/user/work/main.py", "import os\n");
+   * for await (const { path, line, text } of sandbox.files.search("/home/user/work", "^import (\\w+)")) console.log(path, line, text);
    * ```
    */
   search(
@@ -219,9 +219,9 @@ export class Files extends FileEntries {
   /**
    * Replaces in the contents of files; each is rewritten whole or not at all. `$1` is the first group of the pattern.
    *
-   * ```ts
-   * await sandbox.files.write("/work/main.py", "x = 1\n");
-   * const { count } = await sandbox.files.replace("/work", "x = (\\d)", "y = $1", { include: ["*.py"] });
+   * ```ts no-run
+   * await sandbox.files.write("/home/user/work/main.py", "x = 1\n");
+   * const { count } = await sandbox.files.replace("/home/user/work", "x = (\\d)", "y = $1", { include: ["*.py"] });
    * ```
    */
   async replace(
@@ -237,7 +237,7 @@ export class Files extends FileEntries {
    * Changes of a folder as they happen, each once and in order, over broken connections and restarts of the server. Leaving
    * the loop closes the watch.
    *
-   * ```ts
+   * ```ts no-run
    * for await (const item of sandbox.files.watch("/tmp", { recursive: true })) {
    *   if (item.type === "ready") await sandbox.files.write("/tmp/new.txt", "x");
    *   if (item.type === "change") break;
