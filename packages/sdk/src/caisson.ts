@@ -11,6 +11,8 @@ export interface CaissonOptions {
   readonly apiKey?: string | undefined;
   /** Admin key, for what needs it. @default `CAISSON_ADMIN_API_KEY` */
   readonly adminApiKey?: string | undefined;
+  /** A token of `sandbox.createToken` instead of a key: for the one sandbox and the one thing that it opens. */
+  readonly token?: string | undefined;
   /** Sends the requests. @default the platform's own */
   readonly fetch?: typeof fetch | undefined;
   /** Time to wait for an answer, in ms; 0 for ever. @default 60 000 */
@@ -42,8 +44,10 @@ export class Caisson {
     const env = environment();
     this.http = new HttpClient({
       url: (options.url ?? (env.CAISSON_URL || DEFAULT_URL)).replace(/\/+$/, "").replace(/\/api\/v1$/, ""),
-      apiKey: options.apiKey ?? (env.CAISSON_API_KEY || undefined),
-      adminApiKey: options.adminApiKey ?? (env.CAISSON_ADMIN_API_KEY || undefined),
+      // Who brings a token wants to do with it alone.
+      apiKey: options.apiKey ?? (options.token === undefined ? env.CAISSON_API_KEY || undefined : undefined),
+      adminApiKey: options.adminApiKey ?? (options.token === undefined ? env.CAISSON_ADMIN_API_KEY || undefined : undefined),
+      token: options.token,
       fetch: options.fetch ?? ((...args) => fetch(...args)),
       timeoutMs: options.timeoutMs ?? 60_000,
     });

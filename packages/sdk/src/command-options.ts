@@ -16,6 +16,22 @@ export interface ProcessOptions {
   readonly outputLimit?: number | undefined;
   /** When that is full: stop the writer, or drop the oldest bytes. @default block; in the background drop */
   readonly onFull?: "block" | "drop" | undefined;
+  /** A label, by which `processes.list` finds it. */
+  readonly tag?: string | undefined;
+  /** Resource limits of the process and what it starts. @default the sandbox's */
+  readonly limits?: ProcessLimits | undefined;
+}
+
+/** Resource limits of a process and what it starts; never above the sandbox's. */
+export interface ProcessLimits {
+  /** CPU time of each process, such as `30s`; beyond it `XCPU` ends it. */
+  readonly cpuTime?: string | undefined;
+  /** Address space of each process, in MiB. */
+  readonly memoryMb?: number | undefined;
+  /** Open files of each process. */
+  readonly openFiles?: number | undefined;
+  /** Largest file that it may write, in MiB. */
+  readonly fileSizeMb?: number | undefined;
 }
 
 /** Options of `commands.stream`. */

@@ -7,9 +7,10 @@ import type { AttachOptions, KillOptions, RunOptions, SpawnOptions, StreamOption
 import { ResultCollector, type CommandResult } from "./command-result.ts";
 import { execBody, inlineStdin, type Command } from "./exec-body.ts";
 import { feedInput } from "./feed-input.ts";
-import { followOutput, type OutputOffsets } from "./follow-output.ts";
+import { followOutput } from "./follow-output.ts";
 import type { Content, HttpClient } from "./http-client.ts";
 import { pause } from "./pause.ts";
+import type { Processes } from "./processes.ts";
 
 /** Bytes of each stream that a result holds unless told otherwise. */
 const MAX_OUTPUT = 67_108_864;
@@ -21,11 +22,13 @@ const FIRST_RECORD_MS = 2_000;
 /** Commands in one sandbox: `sandbox.commands`. */
 export class Commands {
   readonly #http: HttpClient;
+  readonly #processes: Processes;
   readonly #path: string;
 
   /** Made by `Sandbox`. */
-  constructor(http: HttpClient, sandboxId: string) {
+  constructor(http: HttpClient, processes: Processes, sandboxId: string) {
     this.#http = http;
+    this.#processes = processes;
     this.#path = `/sandboxes/${encodeURIComponent(sandboxId)}`;
   }
 
@@ -79,7 +82,7 @@ export class Commands {
     const json = { ...execBody(command, options), ...(stdin ?? { stdin_open: true }), stream: true };
     const events = followOutput({
       open: async () => (await this.#http.stream({ ...inner, method: "POST", path: `${this.#path}/exec`, json })).body,
-      resume: (id, from) => this.#output(id, from, inner),
+      resume: (id, from) => this.#processes.output(id, from, inner),
       from: { stdout: 0, stderr: 0 },
       signal: stop.signal,
     });
@@ -127,9 +130,8 @@ export class Commands {
    * for (const { process_id, command, running } of await sandbox.commands.list()) console.log(process_id, command, running);
    * ```
    */
-  async list(options: CallOptions = {}): Promise<readonly Process[]> {
-    const { items } = await this.#http.json<{ items: Process[] }>({ ...call(options), method: "GET", path: `${this.#path}/processes` });
-    return items;
+  list(options: CallOptions = {}): Promise<readonly Process[]> {
+    return this.#processes.list(options);
   }
 
   /**
@@ -140,8 +142,8 @@ export class Commands {
    * const { running, user } = await sandbox.commands.get(process_id);
    * ```
    */
-  async get(processId: number, options: CallOptions = {}): Promise<Process> {
-    return this.#http.json({ ...call(options), method: "GET", path: `${this.#path}/processes/${processId}` });
+  get(processId: number, options: CallOptions = {}): Promise<Process> {
+    return this.#processes.get(processId, options);
   }
 
   /**
@@ -155,13 +157,7 @@ export class Commands {
    * ```
    */
   attach(processId: number, options: AttachOptions = {}): AsyncGenerator<CommandEvent, void, void> {
-    const from = options.from ?? {};
-    return followOutput({
-      open: () => this.#output(processId, from, options),
-      resume: (_id, next) => this.#output(processId, next, options),
-      from,
-      signal: options.signal,
-    });
+    return this.#processes.attach(processId, options);
   }
 
   /**
@@ -190,11 +186,7 @@ export class Commands {
    * ```
    */
   async kill(processId: number, options: KillOptions = {}): Promise<void> {
-    const json = {
-      ...(options.signalName === undefined ? {} : { signal: options.signalName }),
-      ...(options.scope === undefined ? {} : { scope: options.scope }),
-    };
-    await this.#http.json({ ...call(options), method: "POST", path: `${this.#path}/processes/${processId}/signal`, json });
+    await this.#processes.kill(processId, options);
   }
 
   /**
@@ -208,19 +200,7 @@ export class Commands {
    * ```
    */
   async write(processId: number, content: Content, options: CallOptions & { readonly close?: boolean } = {}): Promise<void> {
-    await this.#http.json({
-      ...call(options),
-      method: "POST",
-      path: `${this.#path}/processes/${processId}/stdin`,
-      query: { close: options.close === true ? true : undefined },
-      content,
-    });
-  }
-
-  async #output(processId: number, from: OutputOffsets, options: CallOptions): Promise<AsyncIterable<Uint8Array>> {
-    const query = { stdout_offset: from.stdout, stderr_offset: from.stderr };
-    const path = `${this.#path}/processes/${processId}/output`;
-    return (await this.#http.stream({ ...call(options), method: "GET", path, query })).body;
+    await this.#processes.writeStdin(processId, content, options);
   }
 
   /** Sends input beside the output; a command that ends or closes its input before it has read all is no failure. */

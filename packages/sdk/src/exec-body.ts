@@ -1,6 +1,6 @@
-import type { ExecRequest } from "@caisson/contract";
+import type { ExecRequest, ProcessFields } from "@caisson/contract";
 import { toBase64 } from "./base64.ts";
-import type { ProcessOptions } from "./command-options.ts";
+import type { ProcessLimits, ProcessOptions } from "./command-options.ts";
 
 /** Most bytes of standard input that go with the request itself. */
 const INLINE_STDIN = 1_048_576;
@@ -8,8 +8,8 @@ const INLINE_STDIN = 1_048_576;
 /** A shell line, or a program with its arguments. */
 export type Command = string | readonly string[];
 
-/** The body of an exec request. */
-export function execBody(command: Command, options: ProcessOptions): ExecRequest {
+/** The fields of a request that starts a process. */
+export function execBody(command: Command, options: ProcessOptions): ProcessFields {
   const [program = "", ...args] = typeof command === "string" ? [command] : command;
   return {
     command: program,
@@ -20,6 +20,17 @@ export function execBody(command: Command, options: ProcessOptions): ExecRequest
     ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
     ...(options.outputLimit === undefined ? {} : { output_limit: options.outputLimit }),
     ...(options.onFull === undefined ? {} : { on_full: options.onFull }),
+    ...(options.tag === undefined ? {} : { tag: options.tag }),
+    ...(options.limits === undefined ? {} : { limits: limitsBody(options.limits) }),
+  };
+}
+
+function limitsBody({ cpuTime, memoryMb, openFiles, fileSizeMb }: ProcessLimits): NonNullable<ProcessFields["limits"]> {
+  return {
+    ...(cpuTime === undefined ? {} : { cpu_time: cpuTime }),
+    ...(memoryMb === undefined ? {} : { memory_mb: memoryMb }),
+    ...(openFiles === undefined ? {} : { open_files: openFiles }),
+    ...(fileSizeMb === undefined ? {} : { file_size_mb: fileSizeMb }),
   };
 }
 

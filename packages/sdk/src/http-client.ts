@@ -32,6 +32,7 @@ export interface HttpTarget {
   readonly url: string;
   readonly apiKey: string | undefined;
   readonly adminApiKey: string | undefined;
+  readonly token: string | undefined;
   readonly fetch: typeof fetch;
   readonly timeoutMs: number;
 }
@@ -50,6 +51,17 @@ export class HttpClient {
   /** Address of the server. */
   get url(): string {
     return this.#target.url;
+  }
+
+  /**
+   * The token that the client was made with.
+   *
+   * ```ts
+   * console.log(client.http.token === undefined ? "by key" : "by token");
+   * ```
+   */
+  get token(): string | undefined {
+    return this.#target.token;
   }
 
   /**
@@ -147,6 +159,7 @@ export class HttpClient {
       for (const one of Array.isArray(value) ? (value as readonly string[]) : [value])
         if (one !== undefined) query.append(name, String(one));
     }
+    if (this.#target.token !== undefined) query.append("token", this.#target.token);
     const text = query.toString();
     return `${this.#target.url}/api/v1${request.path}${text === "" ? "" : `?${text}`}`;
   }

@@ -5,8 +5,21 @@ export type { CallOptions } from "./call-options.ts";
 export type { Commands } from "./commands.ts";
 export type { Command } from "./exec-body.ts";
 export type { CommandEvent, CommandExit, OutputStream } from "./command-event.ts";
-export type { AttachOptions, KillOptions, ProcessOptions, RunOptions, SpawnOptions, StreamOptions } from "./command-options.ts";
+export type {
+  AttachOptions,
+  KillOptions,
+  ProcessLimits,
+  ProcessOptions,
+  RunOptions,
+  SpawnOptions,
+  StreamOptions,
+} from "./command-options.ts";
 export type { CommandResult } from "./command-result.ts";
+// Processes and terminals
+export type { Processes, TerminalSize } from "./processes.ts";
+export type { Pty } from "./pty.ts";
+export type { Terminal } from "./terminal.ts";
+export type { ConnectTerminal, CreateTerminal, TerminalEvent, TerminalOptions } from "./terminal-options.ts";
 // Files
 export type { Files } from "./files.ts";
 export type { FileOptions, ReadOptions, WriteOptions } from "./file-options.ts";
@@ -25,6 +38,7 @@ export { CommandFailedError, CommandTimeoutError } from "./command-error.ts";
 // Data of the API
 export type {
   CreateSandbox,
+  CreateToken,
   ErrorCode,
   Event,
   EventGap,
@@ -37,6 +51,7 @@ export type {
   Replaced,
   Sandbox as SandboxInfo,
   SignedUrl,
+  Token,
   Unpacked,
   WrittenFile,
 } from "@caisson/contract";

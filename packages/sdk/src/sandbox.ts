@@ -1,9 +1,11 @@
-import type { CreateSandbox, Sandbox as SandboxInfo } from "@caisson/contract";
+import type { CreateSandbox, CreateToken, Sandbox as SandboxInfo, Token } from "@caisson/contract";
 import type { CallOptions } from "./call-options.ts";
 import { Caisson } from "./caisson.ts";
 import { Commands } from "./commands.ts";
 import { Events } from "./events.ts";
 import { Files } from "./files.ts";
+import { Processes } from "./processes.ts";
+import { Pty } from "./pty.ts";
 
 /** Options of calls that stand alone. */
 export interface ClientOptions extends CallOptions {
@@ -46,6 +48,10 @@ const CREATE_MS = 150_000;
 export class Sandbox implements AsyncDisposable {
   /** Runs commands. */
   readonly commands: Commands;
+  /** What runs and ran in it. */
+  readonly processes: Processes;
+  /** Terminals in it. */
+  readonly pty: Pty;
   /** Reads and writes files. */
   readonly files: Files;
   /** What happened to it and in it. */
@@ -56,7 +62,9 @@ export class Sandbox implements AsyncDisposable {
   private constructor(client: Caisson, info: SandboxInfo) {
     this.#client = client;
     this.#info = info;
-    this.commands = new Commands(client.http, info.id);
+    this.processes = new Processes(client.http, info.id);
+    this.commands = new Commands(client.http, this.processes, info.id);
+    this.pty = new Pty(client.http, this.processes, info.id);
     this.files = new Files(client.http, info.id);
     this.events = new Events(client.http, info.id);
   }
@@ -168,6 +176,18 @@ export class Sandbox implements AsyncDisposable {
   async destroy(options: CallOptions = {}): Promise<SandboxInfo> {
     this.#info = await this.#client.http.json({ ...options, method: "DELETE", path: pathOf(this.id) });
     return this.#info;
+  }
+
+  /**
+   * A token that opens interactive processes of this sandbox (`action` exec) until its time, for where no key should be:
+   * `new Caisson({ url, token })` in a browser, or the page `/terminal/{id}#token=…`.
+   *
+   * ```ts
+   * const { token, expires_at } = await sandbox.createToken({ action: "exec", ttl: "1h" });
+   * ```
+   */
+  async createToken(request: CreateToken, options: CallOptions = {}): Promise<Token> {
+    return this.#client.http.json({ ...options, method: "POST", path: `${pathOf(this.id)}/tokens`, json: request });
   }
 
   /**

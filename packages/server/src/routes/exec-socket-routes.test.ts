@@ -176,7 +176,10 @@ it("a token opens the socket of its sandbox and nothing else", async () => {
   peer.tell({ type: "start", command: "echo by token" });
   expect(await peer.until("stdout", (text) => text.endsWith("\n"))).toBe("by token\n");
   await expect(new ExecPeer(server.url, other, { headers: {}, query: `?token=${token}` }).opened()).rejects.toThrow("401");
-  expect((await fetch(`${server.url}/api/v1/sandboxes/${id}?token=${token}`)).status).toBe(401);
+  const by = async (path: string, method = "GET"): Promise<number> =>
+    (await fetch(`${server.url}/api/v1/sandboxes/${path}?token=${token}`, { method })).status;
+  expect(await Promise.all([by(id), by(`${id}/processes`), by(`${id}/processes/1`)])).toEqual([200, 200, 200]);
+  expect(await Promise.all([by(other), by(id, "DELETE"), by(`${id}/exec`, "POST"), by(`${id}/files`)])).toEqual([401, 401, 401, 401]);
   for (const json of [{ action: "exec", ttl: "25h" }, { action: "exec", ttl: "0s" }, { action: "port" }, {}, { action: "exec", x: 1 }])
     expect({ json, status: (await server.call("POST", `/sandboxes/${id}/tokens`, { json })).status }).toEqual({ json, status: 400 });
   await server.operations.destroy(other);

@@ -15,15 +15,10 @@ import { toWireError } from "../http/problem.ts";
 import { SocketPeer } from "../http/socket-peer.ts";
 import { acceptWebSocket } from "../http/upgrade.ts";
 import type { Services } from "../server-options.ts";
-import { content, errors, sandboxParams } from "./route-schema.ts";
+import { content, errors, sandboxParams, tokenQuery } from "./route-schema.ts";
 
 /** Time for the first message, in ms. */
 const OPENING_MS = 10_000;
-
-/** Query of routes that a token may open. */
-const tokenQuerySchema = z.strictObject({
-  token: z.string().max(4096).optional().meta({ description: "A token instead of a key, for browsers" }),
-});
 
 /** What is said in text, by either side. */
 const messageSchema = z.union([execStartSchema, execAttachSchema, execControlSchema, execSignSchema]);
@@ -43,7 +38,7 @@ export function execSocketRoutes(app: App, services: Services): void {
       description:
         "WebSocket, subprotocol `caisson.exec.v1`. The first text message of the client is an `ExecSocketStart` or an `ExecSocketAttach`, later ones are `ExecSocketControl`; its binary messages are standard input. Text messages of the server are `ExecSocketSign`; its binary messages are output: one byte for the stream (1 stdout or terminal, 2 stderr), then the bytes, in order from the offsets that `started` tells. The server closes with 1000 after `exit`, with 1001 when it shuts down, else with 4000 + the status of the `error`, whose code is the reason. A client that goes away ends nothing; it comes back with `attach`.",
       params: sandboxParams,
-      querystring: tokenQuerySchema,
+      querystring: tokenQuery,
       response: {
         101: content("The switch to WebSocket; these are the text messages of both sides", { "application/json": messageSchema }),
         ...errors,

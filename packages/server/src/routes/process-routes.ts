@@ -18,7 +18,7 @@ import { answerWithStream, streamOutput } from "../exec/stream-output.ts";
 import type { App } from "../http/app.ts";
 import { readUpload } from "../http/read-upload.ts";
 import type { Services } from "../server-options.ts";
-import { content, errors, processParams, sandboxParams } from "./route-schema.ts";
+import { content, errors, processParams, sandboxParams, tokenQuery } from "./route-schema.ts";
 
 const tags = ["Processes"];
 
@@ -43,14 +43,14 @@ export function processRoutes(app: App, { operations, clock, limits }: Services)
   app.route({
     method: "GET",
     url: "/sandboxes/:id/processes",
-    config: { access: "api" },
+    config: { access: "api", token: "exec" },
     schema: {
       tags,
       operationId: "listProcesses",
       summary: "List processes",
       description: "Those started through the API that run, and the last 256 that ended.",
       params: sandboxParams,
-      querystring: listProcessesQuerySchema,
+      querystring: listProcessesQuerySchema.extend(tokenQuery.shape),
       response: { 200: processListSchema.describe("The processes"), ...errors },
     },
     handler: async (request, reply) => {
@@ -64,12 +64,13 @@ export function processRoutes(app: App, { operations, clock, limits }: Services)
   app.route({
     method: "GET",
     url: "/sandboxes/:id/processes/:process_id",
-    config: { access: "api" },
+    config: { access: "api", token: "exec" },
     schema: {
       tags,
       operationId: "getProcess",
       summary: "Get a process",
       params: processParams,
+      querystring: tokenQuery,
       response: { 200: processSchema.describe("The process"), ...errors },
     },
     handler: async (request, reply) => {

@@ -37,6 +37,11 @@ export const watchParams: z.ZodObject<{ id: z.ZodString; watch_id: z.ZodString }
     .meta({ description: "Id of the watch in its sandbox", examples: ["2"] }),
 });
 
+/** Query of routes that a token opens, too. */
+export const tokenQuery: z.ZodObject<{ token: z.ZodOptional<z.ZodString> }, z.core.$strict> = z.strictObject({
+  token: z.string().max(4096).optional().meta({ description: "A token instead of a key, for browsers" }),
+});
+
 /** Every route may answer with an error. */
 export const errors: { readonly default: Content<{ "application/problem+json": typeof problemSchema }> } = {
   default: content("An error", { "application/problem+json": problemSchema }),

@@ -9,7 +9,7 @@ import {
 import { z } from "zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
-import { errors, sandboxParams } from "./route-schema.ts";
+import { errors, sandboxParams, tokenQuery } from "./route-schema.ts";
 
 const tags = ["Sandboxes"];
 
@@ -66,13 +66,14 @@ export function sandboxRoutes(app: App, { operations }: Services): void {
   app.route({
     method: "GET",
     url: "/sandboxes/:id",
-    config: { access: "api" },
+    config: { access: "api", token: "exec" },
     schema: {
       tags,
       operationId: "getSandbox",
       summary: "Get a sandbox",
       description: "Also one that has ended.",
       params: sandboxParams,
+      querystring: tokenQuery,
       response: { 200: sandboxSchema.describe("The sandbox"), ...errors },
     },
     handler: async (request, reply) => reply.send(await operations.get(request.params.id, request.scope.bound)),

@@ -18,7 +18,7 @@ export function tokenRoutes(app: App, { operations, tokens, clock }: Services): 
       operationId: "createToken",
       summary: "Make a token",
       description:
-        "For browsers and others that cannot send a header or should not have a key: `?token=` then does for one in `GET …/exec/ws`. What was opened before its time stays open after it.",
+        "For browsers and others that cannot send a header or should not have a key: `?token=` then does for one in `GET …/exec/ws`, and where the sandbox and its processes are looked at. What was opened before its time stays open after it.",
       params: sandboxParams,
       body: createTokenSchema,
       response: { 201: tokenSchema.describe("The token"), ...errors },

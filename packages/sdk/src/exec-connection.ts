@@ -1,0 +1,217 @@
+import { EXEC_PROTOCOL, type ExecControl, type ExecOpening, type Token } from "@caisson/contract";
+import { CaissonApiError, errorFromWire } from "./api-error.ts";
+import type { CommandExit, OutputStream } from "./command-event.ts";
+import { toEvent } from "./exec-record.ts";
+import type { HttpClient } from "./http-client.ts";
+
+/** What the other side of a connection says. */
+export type ExecMessage =
+  | { readonly type: "started"; readonly processId: number; readonly pid: number; readonly pty: boolean; readonly stdoutOffset: number }
+  | { readonly type: "output"; readonly stream: OutputStream; readonly bytes: Uint8Array }
+  | { readonly type: "gap"; readonly stream: OutputStream; readonly from: number; readonly to: number }
+  | { readonly type: "stdin_closed"; readonly message: string }
+  | ({ readonly type: "exit" } & CommandExit);
+
+/** Time for the switch to WebSocket, in ms. */
+const OPENING_MS = 15_000;
+
+/** How often the other side is asked whether it is there, in ms. A link that died says nothing by itself. */
+const PING_MS = 15_000;
+
+/** Silence after which a connection counts as broken, in ms. */
+const SILENCE_MS = 40_000;
+
+/** Bytes that may wait to be sent before a writer waits. */
+const SEND_AHEAD = 262_144;
+
+/** One WebSocket to one process. What comes is kept until it is asked for; the window that was agreed upon bounds it. */
+export class ExecConnection {
+  readonly #socket: WebSocket;
+  readonly #messages: ExecMessage[] = [];
+  readonly #timer: ReturnType<typeof setInterval>;
+  #wake: (() => void) | undefined;
+  #end: { readonly error: CaissonApiError | undefined } | undefined;
+  #heard = performance.now();
+
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.addEventListener("message", ({ data }) => this.#take(data));
+    socket.addEventListener("close", ({ code, reason }) => this.#finish(code === 1000 ? undefined : closedBy(code, reason)));
+    this.#timer = setInterval(() => {
+      if (performance.now() - this.#heard > SILENCE_MS) this.#finish(broken("The server was silent for too long."));
+      else this.send({ type: "ping" });
+    }, PING_MS);
+  }
+
+  /** Connects, with a token that is asked for unless the client has one, and says what it wants. */
+  static async open(http: HttpClient, sandboxId: string, opening: ExecOpening, signal: AbortSignal | undefined): Promise<ExecConnection> {
+    const path = `/sandboxes/${encodeURIComponent(sandboxId)}`;
+    const token =
+      http.token ??
+      (await http.json<Token>({ method: "POST", path: `${path}/tokens`, json: { action: "exec" }, signal, timeoutMs: OPENING_MS })).token;
+    signal?.throwIfAborted();
+    const url = `${http.url.replace(/^http/, "ws")}/api/v1${path}/exec/ws?token=${encodeURIComponent(token)}`;
+    const socket = new WebSocket(url, EXEC_PROTOCOL);
+    socket.binaryType = "arraybuffer";
+    const open = await opened(socket, signal);
+    if (!open) {
+      signal?.throwIfAborted();
+      // A browser does not tell why; the same address, asked without the switch, does.
+      await http.json({ method: "GET", path: `${path}/exec/ws`, signal, timeoutMs: OPENING_MS }).catch((error: unknown) => {
+        if (!(error instanceof CaissonApiError) || error.status !== 426) throw error;
+      });
+      throw broken("The connection could not be switched to WebSocket.");
+    }
+    const connection = new ExecConnection(socket);
+    socket.send(JSON.stringify(opening));
+    return connection;
+  }
+
+  /** Whether it can be sent to. */
+  get open(): boolean {
+    return this.#end === undefined && this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  /** Bytes of output that came and were not asked for. */
+  get waiting(): number {
+    return this.#messages.reduce((sum, message) => sum + (message.type === "output" ? message.bytes.length : 0), 0);
+  }
+
+  /** The message that every conversation begins with. Closes the connection when it does not come. */
+  async started(): Promise<ExecMessage & { readonly type: "started" }> {
+    try {
+      const first = await this.next();
+      if (first?.type === "started") return first;
+      throw new CaissonApiError("protocol_error", "The server did not begin with `started`.");
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The next message; undefined when the other side ended in order. Throws when it ended otherwise. */
+  async next(): Promise<ExecMessage | undefined> {
+    for (;;) {
+      const message = this.#messages.shift();
+      if (message !== undefined) return message;
+      if (this.#end?.error !== undefined) throw this.#end.error;
+      if (this.#end !== undefined) return undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Sends a text message; nothing when the connection has ended. */
+  send(message: ExecControl): void {
+    if (this.open) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** Sends input; ask `roomy` before sending more. */
+  write(bytes: Uint8Array): void {
+    this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
+  }
+
+  /** Whether there is room to send more. */
+  get roomy(): boolean {
+    return this.#socket.bufferedAmount < SEND_AHEAD;
+  }
+
+  /** Ends it from this side. */
+  close(): void {
+    this.#finish(undefined);
+  }
+
+  #take(data: unknown): void {
+    if (this.#end !== undefined) return;
+    this.#heard = performance.now();
+    try {
+      const message = data instanceof ArrayBuffer ? toOutput(new Uint8Array(data)) : toMessage(data);
+      if (message !== undefined) this.#messages.push(message);
+      if (message?.type === "exit") this.#finish(undefined);
+      else this.#wakeUp();
+    } catch (error) {
+      this.#finish(error as CaissonApiError);
+    }
+  }
+
+  #finish(error: CaissonApiError | undefined): void {
+    if (this.#end !== undefined) return;
+    this.#end = { error };
+    clearInterval(this.#timer);
+    this.#socket.close(1000);
+    this.#wakeUp();
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+}
+
+/** Whether a socket opened. */
+function opened(socket: WebSocket, signal: AbortSignal | undefined): Promise<boolean> {
+  return new Promise((resolve) => {
+    const settle = (open: boolean): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", refuse);
+      if (!open) socket.close();
+      resolve(open);
+    };
+    const refuse = (): void => settle(false);
+    const timer = setTimeout(refuse, OPENING_MS);
+    signal?.addEventListener("abort", refuse, { once: true });
+    socket.addEventListener("open", () => settle(true), { once: true });
+    socket.addEventListener("error", refuse, { once: true });
+    socket.addEventListener("close", refuse, { once: true });
+  });
+}
+
+function toOutput(data: Uint8Array): ExecMessage {
+  const stream = data[0] === 1 ? "stdout" : data[0] === 2 ? "stderr" : undefined;
+  if (stream === undefined) throw malformed();
+  return { type: "output", stream, bytes: data.subarray(1) };
+}
+
+/** A text message; undefined for kinds that this version does not know. Throws what an `error` says. */
+function toMessage(data: unknown): ExecMessage | undefined {
+  let record: Record<string, unknown>;
+  try {
+    record = JSON.parse(String(data)) as Record<string, unknown>;
+  } catch {
+    throw malformed();
+  }
+  switch (record.type) {
+    case "started": {
+      const { process_id: processId, pid, pty, stdout_offset: stdoutOffset } = record;
+      if (typeof processId !== "number" || typeof pid !== "number" || typeof stdoutOffset !== "number") throw malformed();
+      return { type: "started", processId, pid, pty: pty === true, stdoutOffset };
+    }
+    case "stdin_closed":
+      return { type: "stdin_closed", message: String(record.message) };
+    case "error":
+      throw errorFromWire(record);
+    case "gap":
+    case "exit": {
+      const event = toEvent(record);
+      return event?.type === "gap" || event?.type === "exit" ? event : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** What a close code says when no `error` came before it. */
+function closedBy(code: number, reason: string): CaissonApiError {
+  if (code >= 4400 && code < 4600) return errorFromWire({ code: reason }, { status: code - 4000 });
+  return broken(code === 1001 ? "The server went away." : `The connection broke (${code}).`);
+}
+
+function broken(message: string): CaissonApiError {
+  return new CaissonApiError("server_unreachable", message);
+}
+
+function malformed(): CaissonApiError {
+  return new CaissonApiError("protocol_error", "The server sent a message that does not fit the protocol.");
+}
