@@ -24,6 +24,11 @@ pub enum Call {
         session: u64,
         written: u64,
     },
+    /// ReadWatch; `read` is the last change that was sent.
+    Watching {
+        watch: u64,
+        read: u64,
+    },
     File(FileCall),
     Dial(DialCall),
 }

@@ -48,6 +48,7 @@ impl Server {
             "WaitSession" => self.wait_session(source, params),
             "ListSessions" => self.list_sessions(source, params),
             "Dial" => self.dial(source, params),
+            "OpenWatch" | "ReadWatch" | "CloseWatch" => self.watch_call(source, method, params),
             "ListPorts" => self.list_ports(source, params),
             "Stats" => {
                 params.finish()?;

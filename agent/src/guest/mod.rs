@@ -39,6 +39,7 @@ pub mod tree;
 pub mod uploads;
 pub mod user;
 pub mod wait;
+pub mod watch;
 
 use std::ffi::OsString;
 

@@ -6,6 +6,7 @@
 use super::fault::Fault;
 use super::identity::{self, Identity};
 use super::session::Source;
+use super::watch::Opened;
 use crate::sys::fd;
 use std::collections::VecDeque;
 use std::io;
@@ -29,6 +30,7 @@ pub enum Message {
     End,
     Fail(Fault),
     Connected(OwnedFd),
+    Watching(Box<Opened>),
 }
 
 /// What a job needs to go on.

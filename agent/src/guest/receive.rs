@@ -198,7 +198,7 @@ impl Server {
                 dial.push(bytes);
                 self.pump_dial(source);
             }
-            Call::Done | Call::Waiting | Call::Reading { .. } => {
+            Call::Done | Call::Waiting | Call::Reading { .. } | Call::Watching { .. } => {
                 self.consume(source, bytes.len());
             }
         }
@@ -238,7 +238,7 @@ impl Server {
                 dial.end_input();
                 self.pump_dial(source);
             }
-            Call::Done | Call::Waiting | Call::Reading { .. } => {}
+            Call::Done | Call::Waiting | Call::Reading { .. } | Call::Watching { .. } => {}
         }
         if let Some(link) = self.links.get_mut(&source.0) {
             link.settle(source.1);

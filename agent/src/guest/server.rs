@@ -10,6 +10,7 @@ use super::shutdown::Shutdown;
 use super::startup::Setup;
 use super::timers::{Timer, Timers};
 use super::uploads::Uploads;
+use super::watch::Watch;
 use crate::sys::abi;
 use crate::sys::fd::{self, Epoll};
 use crate::sys::{net, process};
@@ -40,6 +41,7 @@ pub enum Token {
     Input(u64),
     Status(u64),
     Dial(u64),
+    Watch(u64),
 }
 
 impl Token {
@@ -53,6 +55,7 @@ impl Token {
             Token::Input(id) => (6, id),
             Token::Status(id) => (7, id),
             Token::Dial(id) => (8, id),
+            Token::Watch(id) => (9, id),
         };
         kind << 56 | id
     }
@@ -68,7 +71,8 @@ impl Token {
             5 => Token::Output(id, 1),
             6 => Token::Input(id),
             7 => Token::Status(id),
-            _ => Token::Dial(id),
+            8 => Token::Dial(id),
+            _ => Token::Watch(id),
         }
     }
 }
@@ -95,6 +99,8 @@ pub struct Server {
     /// Sessions by the pid of their keeper.
     pub keepers: BTreeMap<i32, u64>,
     pub killers: BTreeMap<u64, Killer>,
+    pub watches: BTreeMap<u64, Watch>,
+    pub next_watch: u64,
     pub shutdown: Option<Shutdown>,
     pub started: Instant,
     pub null: OwnedFd,
@@ -138,6 +144,8 @@ impl Server {
             next_dial: 1,
             keepers: BTreeMap::new(),
             killers: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            next_watch: 1,
             shutdown: None,
             started: Instant::now(),
             null: super::startup::null_device()?,
@@ -197,6 +205,7 @@ impl Server {
             Token::Input(id) => self.write_input(id),
             Token::Status(id) => self.on_status(id),
             Token::Dial(number) => self.on_dial(number, happened),
+            Token::Watch(id) => self.on_watch(id),
         }
     }
 
@@ -211,6 +220,8 @@ impl Server {
             Timer::Deadline(session) => self.on_deadline(session),
             Timer::Kill(session) => self.kill_step(session, now),
             Timer::Upload(id) => self.on_upload_timer(id, now),
+            Timer::WatchExpiry(watch) => self.close_watch(watch, "nobody read the watch"),
+            Timer::WatchStep(watch) => self.on_watch(watch),
             Timer::Shutdown => self.shutdown_step(now),
         }
     }

@@ -60,6 +60,7 @@ impl Server {
                 let session = *session;
                 self.produce_output(source, session);
             }
+            Call::Watching { .. } => self.produce_changes(source),
             Call::File(_) => self.produce_file(source),
             Call::Dial(_) => self.pump_dial(source),
             _ => {}
@@ -110,8 +111,9 @@ impl Server {
         }
     }
 
-    /// A channel goes away: whatever it had to do with sessions ends.
+    /// A channel goes away: whatever it had to do with sessions and watches ends.
     pub fn detach(&mut self, source: Source, unconfirmed: u64) {
+        self.leave_watches(source);
         let involved = |session: &Session| {
             let mut sources = session.readers.iter().map(|reader| reader.source);
             let starter = session.starter.as_ref().map(|starter| starter.source);

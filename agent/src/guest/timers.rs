@@ -15,6 +15,10 @@ pub enum Timer {
     Kill(u64),
     /// An upload may have expired.
     Upload(u64),
+    /// A watch that nobody reads is closed.
+    WatchExpiry(u64),
+    /// A watch has something left to do.
+    WatchStep(u64),
     Shutdown,
 }
 

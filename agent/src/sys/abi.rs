@@ -332,6 +332,10 @@ extern "C" {
     pub fn fremovexattr(fd: c_int, name: *const c_char) -> c_int;
     pub fn statvfs(path: *const c_char, out: *mut StatVfs) -> c_int;
 
+    pub fn inotify_init1(flags: c_int) -> c_int;
+    pub fn inotify_add_watch(fd: c_int, path: *const c_char, mask: c_uint) -> c_int;
+    pub fn inotify_rm_watch(fd: c_int, watch: c_int) -> c_int;
+
     pub fn epoll_create1(flags: c_int) -> c_int;
     pub fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut EpollEvent) -> c_int;
     pub fn epoll_wait(epoll: c_int, events: *mut EpollEvent, count: c_int, timeout: c_int)

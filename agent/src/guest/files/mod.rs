@@ -23,6 +23,7 @@ use super::output_log::{Piece, CHUNK};
 use super::pool::{Job, Message, Next, StepIo, Task};
 use super::server::Server;
 use super::session::Source;
+use super::watch;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -138,7 +139,10 @@ impl Server {
     /// Steps of jobs are done.
     pub fn on_pool(&mut self) {
         for task in self.pool.collect() {
-            self.job_stepped(task);
+            match task.source {
+                watch::OWN => self.watch_stepped(task),
+                _ => self.job_stepped(task),
+            }
         }
     }
 
@@ -190,6 +194,10 @@ impl Server {
             Some(Message::Reply(map)) => link.reply(source.1, map, false),
             Some(Message::LastReply(map)) => return self.reply(source, map, true),
             Some(Message::Fail(fault)) => return self.fail(source, &fault),
+            Some(Message::Watching(opened)) => {
+                let identity = call.identity.clone();
+                return self.watch_opened(source, *opened, identity);
+            }
             Some(Message::Connected(fd)) => return self.dial_connected(source, fd),
             Some(Message::End) => {
                 channel.call = Call::Done;

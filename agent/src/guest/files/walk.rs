@@ -7,7 +7,7 @@ use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::io::RawFd;
+use std::os::unix::io::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// Deepest nesting a walk goes into: each level holds a descriptor.
@@ -48,14 +48,20 @@ impl<T> Walk<T> {
     pub fn begin(path: &Path, note: T) -> io::Result<Walk<T>> {
         let name = c_path(path.as_os_str().as_bytes())?;
         let fd = open_at(abi::AT_FDCWD, &name, abi::O_DIRECTORY, 0)?;
-        let level = Level {
-            reader: DirReader::new(fd),
-            path: path.to_owned(),
-            note,
-        };
-        Ok(Walk {
-            levels: vec![level],
-        })
+        Ok(Walk::at(fd, path, note))
+    }
+
+    /// Begins at a directory that is open.
+    pub fn at(fd: OwnedFd, path: &Path, note: T) -> Walk<T> {
+        let mut walk = Walk { levels: Vec::new() };
+        walk.push(fd, path, note);
+        walk
+    }
+
+    fn push(&mut self, fd: OwnedFd, path: &Path, note: T) {
+        let reader = DirReader::new(fd);
+        let path = path.to_owned();
+        self.levels.push(Level { reader, path, note });
     }
 
     pub fn depth(&self) -> usize {
@@ -98,12 +104,16 @@ impl<T> Walk<T> {
         } else {
             open_dir_at(found.dir, &found.name)?
         };
-        let reader = DirReader::new(fd);
-        self.levels.push(Level {
-            reader,
-            path: found.path.clone(),
-            note,
-        });
+        self.push(fd, &found.path, note);
+        Ok(())
+    }
+
+    /// Goes into a directory just found that is open already.
+    pub fn enter_open(&mut self, found: &Found, fd: OwnedFd, note: T) -> io::Result<()> {
+        if self.levels.len() >= MAX_DEPTH {
+            return Err(io::Error::from_raw_os_error(abi::ELOOP));
+        }
+        self.push(fd, &found.path, note);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ import { Subject } from "./conformance/subject.ts";
 import { treeCases } from "./conformance/trees.ts";
 import { uploadCases } from "./conformance/uploads.ts";
 import { waitingCases } from "./conformance/waiting.ts";
+import { watchCases } from "./conformance/watches.ts";
 
 export type { ConformanceHarness, ConformanceOptions } from "./conformance/harness.ts";
 
@@ -58,6 +59,7 @@ function runSuite(name: string, made: Subject): void {
     fileCases(get);
     attributeCases(get);
     uploadCases(get);
+    watchCases(get);
     portCases(get);
     lifecycleCases(get);
     limitCases(get);

@@ -17,10 +17,20 @@ export interface Place {
   readonly path: string;
 }
 
+/** Something that happened in a mock file tree. */
+export interface MockChange {
+  readonly kind: "created" | "modified" | "deleted" | "moved" | "attributes";
+  readonly path: string;
+  readonly node: MockNode;
+  /** Where what was moved was before. */
+  readonly from?: string;
+}
+
 /** A file tree in memory with owners, modes and symbolic links. */
 export class MockFiles {
   readonly root: DirectoryNode;
   readonly #clock: Clock;
+  readonly #observers = new Set<(change: MockChange) => void>();
   /** Files that follow on each other at one path never share a revision. */
   #revisions = 0;
 
@@ -35,6 +45,12 @@ export class MockFiles {
     this.chmod("/tmp", ROOT, 0o1777);
     const users = [ROOT, USER].map((user) => `${user.name}:x:${user.uid}:${user.gid}:${user.name}:${user.home}:/bin/sh\n`);
     this.open("/etc/passwd", ROOT, { create: 0o644 }).content.writeAt(0, Buffer.from(users.join("")));
+  }
+
+  /** Tells of every change from now on, until what it returns is called. */
+  observe(observer: (change: MockChange) => void): () => void {
+    this.#observers.add(observer);
+    return () => this.#observers.delete(observer);
   }
 
   /** Finds a place; `last` says what happens when the last name is a link. */
@@ -97,10 +113,14 @@ export class MockFiles {
   }
 
   /** Puts a node at a place whose directory the user may change. */
-  put(place: Place, node: MockNode, user: MockUser, path: string): void {
+  put(place: Place, node: MockNode, user: MockUser, path: string, from?: Place): void {
     this.check(place.parent, user, WRITE | SEARCH, path);
+    from?.parent.children.delete(from.name);
     place.parent.children.set(place.name, node);
     place.parent.mtimeMs = this.#clock.now();
+    if (node.type === "file") node.content.onChange = () => this.#tellNode("modified", node);
+    if (from === undefined) this.#tell({ kind: "created", path: place.path, node });
+    else this.#tell({ kind: "moved", path: place.path, node, from: from.path });
   }
 
   /** Puts a whole file at a path at once; the mode of what was there is kept when none is given. */
@@ -164,8 +184,7 @@ export class MockFiles {
     }
     if (`${target.path}/`.startsWith(`${source.path}/`)) throw new CaissonError("invalid_argument", `${to}: lies within ${from}.`);
     this.#checkRemovable(source, user, from);
-    this.put(target, source.node, user, to);
-    source.parent.children.delete(source.name);
+    this.put(target, source.node, user, to, source);
   }
 
   remove(path: string, user: MockUser, what: "one" | "tree"): void {
@@ -177,6 +196,7 @@ export class MockFiles {
     this.#checkRemovable(place, user, path);
     place.parent.children.delete(place.name);
     place.parent.mtimeMs = this.#clock.now();
+    for (const [below, node] of everything(place.path, place.node).reverse()) this.#tell({ kind: "deleted", path: below, node });
   }
 
   chmod(path: string, user: MockUser, mode: number): void {
@@ -184,6 +204,7 @@ export class MockFiles {
     if (user.uid !== 0 && user.uid !== node.uid) throw denied(path);
     node.mode = mode;
     node.revision++;
+    this.#tellNode("attributes", node);
   }
 
   chown(path: string, user: MockUser, uid: number | undefined, gid: number | undefined): void {
@@ -192,6 +213,7 @@ export class MockFiles {
     node.uid = uid ?? node.uid;
     node.gid = gid ?? node.gid;
     node.revision++;
+    this.#tellNode("attributes", node);
   }
 
   /** Throws `permission_denied` unless the user has all these rights. */
@@ -221,6 +243,17 @@ export class MockFiles {
     };
   }
 
+  #tell(change: MockChange): void {
+    for (const observer of this.#observers) observer(change);
+  }
+
+  /** Tells of a node that knows no path; one that was removed has none. */
+  #tellNode(kind: "modified" | "attributes", node: MockNode): void {
+    if (this.#observers.size === 0) return;
+    const found = everything("/", this.root).find(([, candidate]) => candidate === node);
+    if (found !== undefined) this.#tell({ kind, path: found[0], node });
+  }
+
   #checkRemovable(place: Place, user: MockUser, path: string): void {
     this.check(place.parent, user, WRITE | SEARCH, path);
     const sticky = (place.parent.mode & 0o1000) !== 0;
@@ -234,6 +267,13 @@ export class MockFiles {
   #meta(mode: number, user: MockUser): Omit<FileNode, "type" | "content"> {
     return { mode, uid: user.uid, gid: user.gid, mtimeMs: this.#clock.now(), xattrs: new Map(), revision: ++this.#revisions };
   }
+}
+
+/** A node and all below it with their paths, parents first. */
+export function everything(path: string, node: MockNode): [string, MockNode][] {
+  const base = path.replace(/\/$/, "");
+  const below = node.type === "directory" ? [...node.children] : [];
+  return [[path, node], ...below.flatMap(([name, child]) => everything(`${base}/${name}`, child))];
 }
 
 /** The names of a path, without empty ones and single dots. */

@@ -9,6 +9,7 @@ import { mockProcessHandlers } from "./mock-process-handlers.ts";
 import { MockSession, type MockProcessSpec } from "./mock-session.ts";
 import { mockUploadHandlers } from "./mock-upload-handlers.ts";
 import { mockUser } from "./mock-user.ts";
+import { mockWatchHandlers } from "./mock-watch-handlers.ts";
 import { runArgv } from "./shell.ts";
 import type { MockCommand } from "./shell-state.ts";
 
@@ -54,6 +55,7 @@ export class MockGuest {
       ...mockFileHandlers(this),
       ...mockAttributeHandlers(this),
       ...mockUploadHandlers(this),
+      ...mockWatchHandlers(this),
       ...this.#ownHandlers(),
     };
   }

@@ -4,6 +4,8 @@ export class FileContent {
   size = 0;
   /** Counts the changes. */
   revision = 0;
+  /** Told of every change. */
+  onChange: () => void = () => undefined;
 
   /** What is there now; a view. */
   view(from: number = 0, to: number = this.size): Buffer {
@@ -20,12 +22,14 @@ export class FileContent {
     this.#bytes.set(bytes, offset);
     this.size = Math.max(this.size, end);
     this.revision++;
+    this.onChange();
   }
 
   clear(): void {
     this.#bytes = Buffer.alloc(0);
     this.size = 0;
     this.revision++;
+    this.onChange();
   }
 }
 
