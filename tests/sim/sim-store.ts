@@ -45,6 +45,7 @@ export function simStore(real: Store, process: SimProcess, simulation: Simulatio
     keys: wrap(real.keys),
     workers: wrap(real.workers),
     ports: wrap(real.ports),
+    execLog: wrap(real.execLog),
   };
   return new Proxy(whole, {
     get: (target, key) => (key in parts ? parts[key as keyof typeof parts] : (Reflect.get(target, key) as unknown)),

@@ -120,6 +120,15 @@ export const configSchema = z
         sandboxes: positiveDurationSchema.default("168h").meta({ description: "How long sandboxes are shown after their end" }),
         events: positiveDurationSchema.default("168h").meta({ description: "How long events are kept" }),
         max_events: z.int().min(1).max(100_000_000).default(100_000).meta({ description: "Most events kept" }),
+        exec_log: positiveDurationSchema
+          .default("168h")
+          .meta({ description: "How long processes are kept in the exec log after their end" }),
+        max_exec_log: z
+          .int()
+          .min(1)
+          .max(1_000_000)
+          .default(10_000)
+          .meta({ description: "Most processes kept for each sandbox, the newest" }),
       })
       .prefault({}),
     logging: z

@@ -22,6 +22,7 @@ export * from "./port.ts";
 export * from "./image.ts";
 export * from "./capability.ts";
 export * from "./event.ts";
+export * from "./exec-log.ts";
 // Between the floors
 export * from "./channel.ts";
 export * from "./sandbox-host.ts";

@@ -39,6 +39,8 @@ export function retentionOf({ retention }: Config): Retention {
     endedMs: duration(retention.sandboxes),
     eventMs: duration(retention.events),
     eventCount: retention.max_events,
+    execLogMs: duration(retention.exec_log),
+    execLogCount: retention.max_exec_log,
   };
 }
 

@@ -1,4 +1,14 @@
-import type { CreateSandbox, Event, FollowEventsQuery, ListEventsQuery, ListSandboxesQuery, Sandbox, SandboxPage } from "@caisson/contract";
+import type {
+  CreateSandbox,
+  Event,
+  ExecLogPage,
+  ExecLogQuery,
+  FollowEventsQuery,
+  ListEventsQuery,
+  ListSandboxesQuery,
+  Sandbox,
+  SandboxPage,
+} from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
 import type { EventNews } from "./event-follower.ts";
 
@@ -41,6 +51,8 @@ export interface OperationOptions {
   readonly signal?: AbortSignal;
   /** Id of the request that caused it, for logs. */
   readonly requestId?: string;
+  /** Name of the key of who asks, for the exec log. */
+  readonly keyName?: string;
 }
 
 /** A port whose visibility was set. */
@@ -83,6 +95,8 @@ export interface Operations {
   unpublishPort(id: string, port: number, options?: OperationOptions): Promise<void>;
   /** What someone without a key may know of a port, for every request to a preview; writes no log line. */
   portAccess(id: string, port: number): Promise<"public" | "private" | "ended">;
+  /** What was run in a sandbox, newest first, also after its end. */
+  execLog(id: string, query: ExecLogQuery, options?: OperationOptions): Promise<ExecLogPage>;
   /** The last lines of the sandbox's console. */
   logs(id: string, lines: number, options?: OperationOptions): Promise<readonly string[]>;
   /** Events after a position, or the last before one, oldest first, at most `limit`. */

@@ -10,6 +10,8 @@ import {
   type ChannelOpener,
   type CreateSandbox,
   type Event,
+  type ExecLogPage,
+  type ExecLogQuery,
   type FollowEventsQuery,
   type ListEventsQuery,
   type ListSandboxesQuery,
@@ -25,13 +27,16 @@ import { Cleaner, DESTROY_DEADLINE_MS } from "./cleaner.ts";
 import type { ControlDefaults } from "./control-defaults.ts";
 import { eventFilter } from "./event-filter.ts";
 import { followEvents, type EventNews } from "./event-follower.ts";
+import { toExecLogEntry } from "./exec-log-view.ts";
 import { HostDirectory } from "./host-directory.ts";
 import { listFilter } from "./list-filter.ts";
 import type { Logger } from "./logger.ts";
 import type { OperationName, OperationOptions, Operations, PortVisibility } from "./operations.ts";
 import { checkTtl } from "./placement.ts";
+import { ProcessRecorder } from "./process-recorder.ts";
 import { Reaper } from "./reaper.ts";
 import { Reconciler } from "./reconciler.ts";
+import { recordedGuest } from "./recorded-guest.ts";
 import { created, sandboxEnded, sandboxNotFound, workerUnavailable } from "./sandbox-errors.ts";
 import { toSandbox } from "./sandbox-view.ts";
 import { Starter } from "./starter.ts";
@@ -47,6 +52,8 @@ const FIRST_ROUND_MS = 5_000;
 const CLOSE_MS = 10_000;
 /** Time a worker has to answer a small question, in ms. */
 const ASK_DEADLINE_MS = 15_000;
+/** Time a sandbox has to tell of its processes before its exec log is read without it, in ms. */
+const CATCH_UP_MS = 2_000;
 /** What a waiting caller gets beyond the deadline of what it waits for, in ms. */
 const GRACE_MS = 5_000;
 
@@ -75,12 +82,14 @@ export class Orchestrator implements Operations {
   readonly #cleaner: Cleaner;
   readonly #starter: Starter;
   readonly #reaper: Reaper;
+  readonly #recorder: ProcessRecorder;
   readonly #reconcilers: ReadonlyMap<string, Reconciler>;
   /** Ends the loops. */
   readonly #stop = new AbortController();
   /** Ends calls to workers. */
   readonly #abandon = new AbortController();
   #loops: Promise<unknown> | undefined;
+  #takingOver: Promise<void> | undefined;
 
   constructor(options: OrchestratorOptions) {
     this.#options = options;
@@ -101,6 +110,15 @@ export class Orchestrator implements Operations {
     const parts = { clock, store, logger, states: this.#states, cleaner: this.#cleaner };
     this.#starter = new Starter({ ...parts, hosts, signal });
     this.#reaper = new Reaper({ ...parts, ...(options.retention === undefined ? {} : { retention: options.retention }) });
+    this.#recorder = new ProcessRecorder({
+      clock,
+      log: store.execLog,
+      logger,
+      guestOf: async (id) => {
+        const seen = await store.sandboxes.get(id);
+        return seen === undefined || isTerminal(seen.state) ? undefined : this.#guestOf(seen);
+      },
+    });
     this.#reconcilers = new Map(
       [...hosts].map(([id, host]) => [
         id,
@@ -113,19 +131,21 @@ export class Orchestrator implements Operations {
   async start(): Promise<void> {
     if (this.#loops !== undefined) return;
     const reconcilers = [...this.#reconcilers.values()];
-    this.#loops = Promise.all([this.#reaper.run(this.#stop.signal), ...reconcilers.map((reconciler) => reconciler.run())]);
+    const { signal } = this.#stop;
+    this.#loops = Promise.all([this.#reaper.run(signal), this.#recorder.run(signal), ...reconcilers.map((reconciler) => reconciler.run())]);
     try {
       const deadline = { clock: this.#options.clock, ms: FIRST_ROUND_MS, what: "the first reconciliation", signal: this.#stop.signal };
       await withDeadline(deadline, () => Promise.all(reconcilers.map((reconciler) => reconciler.firstRound)));
     } catch (error) {
       this.#options.logger.warn({ outcome: toCaissonError(error).code }, "started before every worker was reconciled");
     }
+    this.#takingOver = this.#takeOverProcesses();
   }
 
   /** Takes no new work, gives what is under way some time, and leaves the rest to reconciliation. */
   async close(): Promise<void> {
     this.#stop.abort(new CaissonError("shutting_down", "The server is shutting down."));
-    const idle = (): Promise<unknown> => Promise.all([this.#loops, this.#starter.idle(), this.#cleaner.idle()]);
+    const idle = (): Promise<unknown> => Promise.all([this.#loops, this.#takingOver, this.#starter.idle(), this.#cleaner.idle()]);
     try {
       await withDeadline({ clock: this.#options.clock, ms: CLOSE_MS, what: "work under way" }, idle);
     } catch (error) {
@@ -178,6 +198,8 @@ export class Orchestrator implements Operations {
 
   destroy(id: string, options: OperationOptions = {}): Promise<Sandbox> {
     return this.#measured("destroy", id, options, async () => {
+      // What waits for its transaction comes before the end of its sandbox; where it cannot, it comes after.
+      await this.#recorder.flush().catch(() => undefined);
       const { sandbox } = await this.#states.advance(id, "destroy_requested");
       const { clock, store } = this.#options;
       // Joins the clean-up that the transition began; a repeated destroy finds what an earlier one could not finish.
@@ -200,7 +222,17 @@ export class Orchestrator implements Operations {
       const host = this.#routed(seen);
       let result: T;
       try {
-        result = await use(this.#options.guestOf(host.guest({ sandboxId: id, epoch: seen.epoch })), toSandbox(seen));
+        const { detail, keyName, requestId } = options;
+        const guest = recordedGuest(this.#options.guestOf(host.guest({ sandboxId: id, epoch: seen.epoch })), {
+          sandboxId: id,
+          operation,
+          ...(detail === undefined ? {} : { detail }),
+          ...(keyName === undefined ? {} : { keyName }),
+          ...(requestId === undefined ? {} : { requestId }),
+          recorder: this.#recorder,
+          now: () => this.#options.clock.now(),
+        });
+        result = await use(guest, toSandbox(seen));
       } catch (error) {
         throw await this.#doubt(seen, error);
       }
@@ -237,6 +269,24 @@ export class Orchestrator implements Operations {
     if ((await this.#options.store.ports.get(id, port))?.public === true) return "public";
     const seen = await this.#options.store.sandboxes.get(id);
     return seen !== undefined && isTerminal(seen.state) ? "ended" : "private";
+  }
+
+  execLog(id: string, query: ExecLogQuery, options: OperationOptions = {}): Promise<ExecLogPage> {
+    return this.#measured("exec_log", id, options, async () => {
+      const { store, clock, logger } = this.#options;
+      const seen = await store.sandboxes.get(id);
+      try {
+        const deadline = { clock, ms: CATCH_UP_MS, what: "the sandbox's own list", ...signalOf(options) };
+        if (seen === undefined || !isRouted(seen.state) || query.cursor !== undefined) await this.#recorder.flush();
+        else await withDeadline(deadline, () => this.#recorder.catchUp(id, this.#guestOf(seen)));
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        logger.debug({ sandbox_id: id, outcome: toCaissonError(error).code }, "the exec log was read without asking the sandbox");
+      }
+      const page = await store.execLog.page(id, query.limit ?? 100, query.cursor);
+      if (seen === undefined && page.items.length === 0) throw sandboxNotFound(id);
+      return { items: page.items.map(toExecLogEntry), next_cursor: page.nextCursor };
+    });
   }
 
   logs(id: string, lines: number, options: OperationOptions = {}): Promise<readonly string[]> {
@@ -277,6 +327,22 @@ export class Orchestrator implements Operations {
       this.#options.logger.error({ outcome: toCaissonError(error).code, err: error }, "the database does not answer");
       return { store: false, workers };
     }
+  }
+
+  /** What a predecessor did not write of processes in sandboxes that live. */
+  async #takeOverProcesses(): Promise<void> {
+    const { store, hosts, logger } = this.#options;
+    try {
+      const leased = await Promise.all([...hosts.keys()].map((workerId) => store.sandboxes.leased(workerId)));
+      const live = leased.flat().filter(({ sandbox }) => isRouted(sandbox.state));
+      await this.#recorder.takeOver(live.map(({ sandbox }) => sandbox.id));
+    } catch (error) {
+      logger.warn({ outcome: toCaissonError(error).code, err: error }, "the processes of a predecessor were not taken over");
+    }
+  }
+
+  #guestOf(seen: SandboxRecord): Guest {
+    return this.#options.guestOf(this.#hostOf(seen).guest({ sandboxId: seen.id, epoch: seen.epoch }));
   }
 
   /** The command `destroy` of a transition. */

@@ -43,6 +43,7 @@ export type {
   Event,
   EventGap,
   EventType,
+  ExecLogEntry,
   FileInfo,
   FileList,
   Image,

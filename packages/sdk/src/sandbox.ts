@@ -1,4 +1,4 @@
-import type { CreateSandbox, CreateToken, Sandbox as SandboxInfo, Token } from "@caisson/contract";
+import type { CreateSandbox, CreateToken, ExecLogEntry, ExecLogPage, Sandbox as SandboxInfo, Token } from "@caisson/contract";
 import type { CallOptions } from "./call-options.ts";
 import { Caisson } from "./caisson.ts";
 import { Commands } from "./commands.ts";
@@ -188,6 +188,25 @@ export class Sandbox implements AsyncDisposable {
    */
   async createToken(request: CreateToken, options: CallOptions = {}): Promise<Token> {
     return this.#client.http.json({ ...options, method: "POST", path: `${pathOf(this.id)}/tokens`, json: request });
+  }
+
+  /**
+   * What was run in it, newest first, page by page; also after its end.
+   *
+   * ```ts
+   * await sandbox.commands.run("echo hello");
+   * for await (const entry of sandbox.history()) console.log(entry.command, entry.exit_code);
+   * ```
+   */
+  async *history(options: CallOptions & { readonly pageSize?: number } = {}): AsyncGenerator<ExecLogEntry, void, void> {
+    const { signal, timeoutMs, pageSize: limit } = options;
+    let cursor: string | undefined;
+    do {
+      const path = `${pathOf(this.id)}/exec-log`;
+      const page: ExecLogPage = await this.#client.http.json({ signal, timeoutMs, method: "GET", path, query: { limit, cursor } });
+      yield* page.items;
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
   }
 
   /**

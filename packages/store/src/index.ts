@@ -4,6 +4,7 @@ export type { LeasedSandbox, SandboxChange, SandboxFilter, SandboxRepository, St
 export type { Reason, SandboxRecord, SandboxSpec } from "./sandbox-record.ts";
 export { hashKey, type ApiKeyRecord, type KeyRepository, type KeyRole } from "./key-repository.ts";
 export type { EventFilter, EventPage, EventRepository, NewEvent } from "./event-repository.ts";
+export type { EndedProcess, ExecLogRepository, ProcessExit, ProcessRecord, ProcessRef, StartedProcess } from "./exec-log-repository.ts";
 export type { WorkerRecord, WorkerRepository, WorkerState } from "./worker-repository.ts";
 export type { PortRecord, PortRepository } from "./port-repository.ts";
 export { DEFAULT_RETENTION, type Purged, type Retention } from "./retention.ts";

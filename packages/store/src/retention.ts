@@ -9,10 +9,20 @@ export interface Retention {
   readonly eventMs: number;
   /** Most events kept. Default 100 000. */
   readonly eventCount: number;
+  /** Ended processes are kept in the exec log for this long, in ms. Default 7 days. */
+  readonly execLogMs: number;
+  /** Processes kept in the exec log for each sandbox, the newest. Default 10 000. */
+  readonly execLogCount: number;
 }
 
 /** The defaults of `Retention`. */
-export const DEFAULT_RETENTION: Retention = { endedMs: 7 * 86_400_000, eventMs: 7 * 86_400_000, eventCount: 100_000 };
+export const DEFAULT_RETENTION: Retention = {
+  endedMs: 7 * 86_400_000,
+  eventMs: 7 * 86_400_000,
+  eventCount: 100_000,
+  execLogMs: 7 * 86_400_000,
+  execLogCount: 10_000,
+};
 
 /** Rows removed in one transaction, so that others never wait long. */
 const BATCH = 500;
@@ -22,6 +32,7 @@ export interface Purged {
   readonly sandboxes: number;
   readonly keys: number;
   readonly events: number;
+  readonly processes: number;
   /** There is more: call again. */
   readonly more: boolean;
 }
@@ -34,7 +45,8 @@ export async function purge(db: Kysely<Tables>, now: number, retention: Retentio
   const keys = await removeKeys(db, now);
   const sandboxes = await removeSandboxes(db, now - retention.endedMs);
   const events = await removeEvents(db, now - retention.eventMs, retention.eventCount);
-  return { sandboxes, keys, events, more: Math.max(sandboxes, keys, events) >= BATCH };
+  const processes = await removeProcesses(db, now - retention.execLogMs, retention.execLogCount);
+  return { sandboxes, keys, events, processes, more: Math.max(sandboxes, keys, events, processes) >= BATCH };
 }
 
 async function removeKeys(db: Kysely<Tables>, before: number): Promise<number> {
@@ -97,4 +109,44 @@ async function removeEvents(db: Kysely<Tables>, before: number, count: number): 
   if (last === undefined) return 0;
   const result = await db.deleteFrom("events").where("seq", "<=", last.seq).executeTakeFirst();
   return Number(result.numDeletedRows);
+}
+
+/** Removes ended processes that are too old, and of each sandbox those below the newest `count`. */
+async function removeProcesses(db: Kysely<Tables>, before: number, count: number): Promise<number> {
+  const old = await db
+    .selectFrom("exec_log")
+    .select(["sandbox_id", "process_id"])
+    .where("ended_at", "<", before)
+    .orderBy("ended_at")
+    .limit(BATCH)
+    .execute();
+  // Ids of a sandbox grow by one, so their span bounds how many there are.
+  const long = await db
+    .selectFrom("exec_log")
+    .select((of) => ["sandbox_id", of.fn.max<number>("process_id").as("newest")])
+    .groupBy("sandbox_id")
+    .having((of) => of(of.fn.max("process_id"), ">=", of(of.fn.min("process_id"), "+", count)))
+    .execute();
+  const surplus = await Promise.all(
+    long.map((row) =>
+      db
+        .selectFrom("exec_log")
+        .select(["sandbox_id", "process_id"])
+        .where("sandbox_id", "=", row.sandbox_id)
+        .where("process_id", "<=", row.newest - count)
+        .where("ended_at", "is not", null)
+        .limit(BATCH)
+        .execute(),
+    ),
+  );
+  const rows = [...old, ...surplus.flat()].slice(0, BATCH);
+  if (rows.length === 0) return 0;
+  return db.transaction().execute(async (trx) => {
+    let removed = 0n;
+    for (const row of rows) {
+      const one = trx.deleteFrom("exec_log").where("sandbox_id", "=", row.sandbox_id).where("process_id", "=", row.process_id);
+      removed += (await one.executeTakeFirst()).numDeletedRows;
+    }
+    return Number(removed);
+  });
 }

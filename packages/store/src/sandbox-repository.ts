@@ -1,6 +1,7 @@
 import { isTerminal, type SandboxState } from "@caisson/contract";
 import type { Kysely } from "kysely";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
+import { endProcesses } from "./exec-log-repository.ts";
 import { decodeCursor, encodeCursor } from "./page-cursor.ts";
 import { findRepeated, reserveSandbox, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
@@ -130,6 +131,7 @@ export class SandboxRepository {
       if (row === undefined) return undefined;
       if (ended) await trx.deleteFrom("ports").where("sandbox_id", "=", id).execute();
       if (change.fence) await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", id).execute();
+      if (ended) await endProcesses(trx, id, now, this.#events);
       await this.#events.append(trx, now, { ...change.event, resourceId: id, sandboxId: id });
       return decodeSandbox(row);
     });

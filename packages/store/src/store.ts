@@ -1,5 +1,6 @@
 import { sql, type Kysely } from "kysely";
 import { EventRepository } from "./event-repository.ts";
+import { ExecLogRepository } from "./exec-log-repository.ts";
 import { KeyRepository } from "./key-repository.ts";
 import { PortRepository } from "./port-repository.ts";
 import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retention.ts";
@@ -11,6 +12,7 @@ import { WorkerRepository } from "./worker-repository.ts";
 export interface Store extends AsyncDisposable {
   readonly sandboxes: SandboxRepository;
   readonly events: EventRepository;
+  readonly execLog: ExecLogRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly ports: PortRepository;
@@ -26,6 +28,7 @@ export interface Store extends AsyncDisposable {
 export class KyselyStore implements Store {
   readonly sandboxes: SandboxRepository;
   readonly events: EventRepository;
+  readonly execLog: ExecLogRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly ports: PortRepository;
@@ -37,6 +40,7 @@ export class KyselyStore implements Store {
     this.#clock = clock;
     this.events = new EventRepository(db);
     this.sandboxes = new SandboxRepository(db, clock, this.events);
+    this.execLog = new ExecLogRepository(db, clock, this.events);
     this.keys = new KeyRepository(db);
     this.workers = new WorkerRepository(db);
     this.ports = new PortRepository(db, clock, this.events);

@@ -68,6 +68,28 @@ export interface EventTable {
   data: string;
 }
 
+/** Processes that were started in sandboxes; kept after the sandbox, until retention removes them. */
+export interface ExecLogTable {
+  sandbox_id: string;
+  process_id: number;
+  /** One of `PROCESS_KINDS`. */
+  kind: string;
+  command: string;
+  /** JSON array of strings. */
+  args: string;
+  /** 1: more was given than is kept. */
+  cut: number;
+  user: string | null;
+  workdir: string | null;
+  started_at: number;
+  ended_at: number | null;
+  /** JSON of `ProcessExit`; null while it runs, and when its end was not seen. */
+  exit: string | null;
+  /** Name of the key of who started it. */
+  key_name: string | null;
+  request_id: string | null;
+}
+
 /** API keys; the secret itself is never stored. */
 export interface ApiKeyTable {
   id: string;
@@ -104,6 +126,7 @@ export interface Tables {
   leases: LeaseTable;
   idempotency_keys: IdempotencyKeyTable;
   events: EventTable;
+  exec_log: ExecLogTable;
   api_keys: ApiKeyTable;
   workers: WorkerTable;
   ports: PortTable;

@@ -9,6 +9,7 @@ import { addEventsCommand } from "../commands/events.ts";
 import { addExecCommand } from "../commands/exec.ts";
 import { addExtendCommand } from "../commands/extend.ts";
 import { addGetCommand } from "../commands/get.ts";
+import { addHistoryCommand } from "../commands/history.ts";
 import { addImageCommands } from "../commands/image.ts";
 import { addKillCommand } from "../commands/kill.ts";
 import { addLogsCommand } from "../commands/logs.ts";
@@ -39,6 +40,7 @@ export function createProgram(done: Done): Command {
     addCpCommand,
     addLogsCommand,
     addEventsCommand,
+    addHistoryCommand,
     addPsCommand,
     addKillCommand,
     addExtendCommand,

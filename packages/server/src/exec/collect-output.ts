@@ -1,6 +1,5 @@
 import { CaissonError, EXEC_JSON_LIMIT, formatDuration, type ExecResult } from "@caisson/contract";
-import type { AttachedProcess } from "@caisson/guest";
-import { exitCodeOf } from "./exit-status.ts";
+import { exitCodeOf, type AttachedProcess } from "@caisson/guest";
 import { OutputCollector } from "./output-collector.ts";
 import { readOutput, type OutputBounds } from "./read-output.ts";
 

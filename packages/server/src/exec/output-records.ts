@@ -1,6 +1,5 @@
 import type { ExecRecord } from "@caisson/contract";
-import type { Exit, ProcessOutput } from "@caisson/guest";
-import { exitCodeOf } from "./exit-status.ts";
+import { exitCodeOf, type Exit, type ProcessOutput } from "@caisson/guest";
 import { Utf8Splitter, type EncodedPiece } from "./utf8-splitter.ts";
 
 type StreamName = "stdout" | "stderr";

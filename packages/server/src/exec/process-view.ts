@@ -1,7 +1,6 @@
 import type { Process } from "@caisson/contract";
-import type { Session } from "@caisson/guest";
+import { exitCodeOf, type Session } from "@caisson/guest";
 import { isoTime } from "../http/iso-time.ts";
-import { exitCodeOf } from "./exit-status.ts";
 
 /** A process as the API shows it. */
 export function toProcess(session: Session): Process {

@@ -25,13 +25,13 @@ export class RequestScope {
   }
 
   /** For operations that end with the request. */
-  get bound(): { readonly signal: AbortSignal; readonly requestId: string } {
-    return { signal: this.signal, requestId: this.id };
+  get bound(): { readonly signal: AbortSignal; readonly requestId: string; readonly keyName?: string } {
+    return { signal: this.signal, ...this.unbound };
   }
 
   /** For operations that go on when the client goes away. */
-  get unbound(): { readonly requestId: string } {
-    return { requestId: this.id };
+  get unbound(): { readonly requestId: string; readonly keyName?: string } {
+    return { requestId: this.id, ...(this.caller === undefined ? {} : { keyName: this.caller.name }) };
   }
 
   /** Ends what the request does. Does nothing a second time. */

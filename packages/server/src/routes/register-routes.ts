@@ -10,6 +10,7 @@ import { execSocketRoutes } from "./exec-socket-routes.ts";
 import { fileRoutes } from "./file-routes.ts";
 import { formRoutes } from "./form-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
+import { historyRoutes } from "./history-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
 import { portRoutes } from "./port-routes.ts";
 import { processInputRoutes, processRoutes } from "./process-routes.ts";
@@ -42,6 +43,7 @@ const JSON_ROUTES = [
   portRoutes,
   imageRoutes,
   eventRoutes,
+  historyRoutes,
   systemRoutes,
   healthRoutes,
 ];

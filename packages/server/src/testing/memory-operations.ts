@@ -94,6 +94,11 @@ export class MemoryOperations implements Operations {
     return this.#ports.get(id)?.get(port) === true ? "public" : "private";
   };
 
+  execLog: Operations["execLog"] = async (id) => {
+    await this.get(id);
+    return { items: [], next_cursor: null };
+  };
+
   logs: Operations["logs"] = async (id, lines) => {
     await this.get(id);
     return ["one", "two", "three"].slice(-lines);

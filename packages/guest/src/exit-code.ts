@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import type { Exit } from "@caisson/guest";
+import type { Exit } from "./guest.ts";
 
 /** Exit code of a process as shells count it: 128 + n when signal n ended it. */
 export function exitCodeOf(exit: Pick<Exit, "code" | "signal">): number {
