@@ -1,14 +1,17 @@
 //! The log of one output stream: a window `[start, end)` of its bytes. The
 //! newest part is in memory, what is older in a spool file.
 
+use super::frame::HEADER;
 use super::spool::Spool;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Bytes of one stream kept in memory before the spool is used.
 pub const MEMORY: u64 = 262_144;
-/// Size of one piece of memory, and the most one read of a pipe brings.
-pub const CHUNK: usize = 65_536;
+/// Size of one piece of memory, and the most one read of a pipe brings. With
+/// its frame's header it is 64 KiB, the most that common readers take at once:
+/// so a stream of full pieces reaches them as whole frames.
+pub const CHUNK: usize = 65_536 - HEADER;
 
 enum SpoolState {
     Unused,

@@ -13,6 +13,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Most bytes read of one pipe before others get their turn.
 const TURN: usize = 4 * CHUNK;
+/// Most bytes of the first read of a pipe that was not full before.
+const FIRST: usize = 4096;
 
 pub struct Stream {
     pub fd: Option<OwnedFd>,
@@ -23,7 +25,7 @@ pub struct Stream {
     drain: Option<u64>,
     /// No more bytes go into the log.
     pub complete: bool,
-    /// The last read was full: large reads are worth it.
+    /// The last read was full, or large: large reads are worth it.
     busy: bool,
     grown: bool,
 }
@@ -167,15 +169,17 @@ impl Session {
                 Some(fd) => fd,
                 None => break,
             };
-            let mut most = CHUNK;
+            // Most processes say little: a short read finds that out without a large buffer.
+            let mut most = if stream.busy { CHUNK } else { FIRST };
             if !stream.complete {
                 let room = stream.log.room(mark);
                 if room == 0 {
                     stream.unwatch(epoll);
                     break;
                 }
-                most =
-                    most.min(room.min(stream.drain.unwrap_or(u64::MAX)).min(CHUNK as u64) as usize);
+                most = room
+                    .min(stream.drain.unwrap_or(u64::MAX))
+                    .min(most as u64) as usize;
             }
             let direct = stream.busy && most == CHUNK && !stream.complete;
             let mut chunk = Vec::new();
@@ -183,7 +187,9 @@ impl Session {
                 chunk.reserve_exact(CHUNK);
                 fd::read_spare(fd, &mut chunk, most)
             } else {
-                scratch.resize(CHUNK, 0);
+                if scratch.len() < most {
+                    scratch.resize(most, 0);
+                }
                 fd::read(fd, &mut scratch[..most])
             };
             match result {
@@ -203,7 +209,7 @@ impl Session {
                             stream.complete = *left == 0;
                         }
                     }
-                    stream.busy = got > CHUNK / 2;
+                    stream.busy = got == most || got > CHUNK / 2;
                     if got == CHUNK && !stream.grown {
                         stream.grown = true;
                         fd::grow_pipe(fd, 1 << 20);
