@@ -144,7 +144,10 @@ export const execRecordSchema = z
       stream: z.enum(["stdout", "stderr"]),
       offset: z.int().meta({ description: "Offset of the first byte in its stream" }),
       data: z.string(),
-      encoding: z.literal("base64").optional().meta({ description: "Present when `data` is base64 because the bytes are not valid UTF-8" }),
+      encoding: z
+        .literal("base64")
+        .optional()
+        .meta({ description: "Present when `data` is base64, because the bytes are not valid UTF-8 or mostly control characters" }),
     }),
     gapRecordSchema,
     exitRecordSchema,
@@ -192,11 +195,15 @@ export const waitQuerySchema = z.strictObject({
     .meta({ description: "Answer after this time all the same. Default 30s, at most 1h", examples: ["30s"] }),
 });
 
-/** Query of `GET /sandboxes/{id}/processes/{process_id}/output`: NDJSON of ExecRecord. */
+/** Query of `GET /sandboxes/{id}/processes/{process_id}/output`: NDJSON of ExecRecord, or the bytes of one stream. */
 export const processOutputQuerySchema = z.strictObject({
   stdout_offset: z.coerce.number().int().min(0).optional().meta({ description: "First byte wanted. Default: the oldest kept" }),
   stderr_offset: z.coerce.number().int().min(0).optional(),
   follow: z.enum(["true", "false"]).optional().meta({ description: "Wait for more until the exit. Default true" }),
+  stream: z
+    .enum(["stdout", "stderr"])
+    .optional()
+    .meta({ description: "The one stream wanted as bytes, with `Accept: application/octet-stream`. Default: `stdout`" }),
 });
 export type ProcessOutputQuery = z.infer<typeof processOutputQuerySchema>;
 

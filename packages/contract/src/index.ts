@@ -24,6 +24,7 @@ export * from "./capability.ts";
 export * from "./event.ts";
 export * from "./exec-log.ts";
 // Between the floors
+export * from "./byte-pool.ts";
 export * from "./channel.ts";
 export * from "./sandbox-host.ts";
 export * from "./guest-methods.ts";

@@ -83,7 +83,8 @@ export abstract class ChannelEnd implements AsyncIterable<ChannelFrame> {
 
   /** Loses interest: aborts both ways. */
   cancel(): void {
-    this.abort(new CaissonError("cancelled", "The call was cancelled."));
+    // Almost every call is let go when it is over already; an error with its stack would be made for nothing.
+    if (!this.#isClosed) this.abort(new CaissonError("cancelled", "The call was cancelled."));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<ChannelFrame> {
@@ -106,9 +107,9 @@ export abstract class ChannelEnd implements AsyncIterable<ChannelFrame> {
     }
   }
 
-  receiveData(flags: number, piece: Uint8Array, last: "last" | "more"): void {
-    if (piece.length > 0) this.inbox.push({ kind: "data", stream: flags & 0x0f, bytes: piece }, piece.length);
-    if (last === "last" && (flags & FLAG_FIN) !== 0) this.peerEnded();
+  receiveData(flags: number, payload: Uint8Array): void {
+    if (payload.length > 0) this.inbox.push({ kind: "data", stream: flags & 0x0f, bytes: payload }, payload.length);
+    if ((flags & FLAG_FIN) !== 0) this.peerEnded();
   }
 
   receiveControl(kind: number, flags: number, payload: Buffer): void {
@@ -163,7 +164,8 @@ export abstract class ChannelEnd implements AsyncIterable<ChannelFrame> {
   protected close(error: CaissonError | undefined): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.outbox.fail(error ?? new CaissonError("cancelled", "The channel is closed."));
+    if (error === undefined) this.outbox.close();
+    else this.outbox.fail(error);
     this.host.forget(this.id);
     this.onClose(error);
     this.#resolveClosed();

@@ -16,15 +16,9 @@ interface Whole {
 
 function decodeAll(pieces: readonly Buffer[]): { frames: Whole[]; atBoundary: boolean } {
   const frames: Whole[] = [];
-  let parts: Buffer[] = [];
   const decoder = new FrameDecoder({
     header: () => undefined,
-    data: (channel, flags, piece, last) => {
-      parts.push(piece);
-      if (last === "more") return;
-      frames.push({ kind: KIND.data, channel, flags, payload: Buffer.concat(parts).toString("hex") });
-      parts = [];
-    },
+    data: (channel, flags, payload) => frames.push({ kind: KIND.data, channel, flags, payload: Buffer.from(payload).toString("hex") }),
     control: (kind, channel, flags, payload) => frames.push({ kind, channel, flags, payload: payload.toString("hex") }),
   });
   for (const piece of pieces) decoder.push(piece);

@@ -1,11 +1,12 @@
+import { pooledBytes } from "@caisson/contract";
 import { checkHeader, HEADER_BYTES, KIND } from "./frame.ts";
 
 /** Where decoded frames go. What it throws ends the link. */
 export interface FrameSink {
   /** A header that passed `checkHeader`, before its payload. */
   header(kind: number, channel: number, flags: number, length: number): void;
-  /** Bytes of a data frame, maybe a part of it; `last` is the one that completes the frame. */
-  data(channel: number, flags: number, piece: Buffer, last: "last" | "more"): void;
+  /** A whole data frame; long ones are pooled (`recycleBytes`). */
+  data(channel: number, flags: number, payload: Uint8Array): void;
   /** A whole frame of another kind. */
   control(kind: number, channel: number, flags: number, payload: Buffer): void;
 }
@@ -13,8 +14,8 @@ export interface FrameSink {
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Cuts a byte stream into frames, however it is split. Data payloads are passed on as slices of what came in, so they are
- * never collected; other payloads are collected once into a buffer of their announced, checked length.
+ * Cuts a byte stream into frames, however it is split. Each payload is copied once, into memory of its announced, checked
+ * length: so what comes in may be a buffer that its owner uses again, and a consumer gets frames as they were sent.
  */
 export class FrameDecoder {
   readonly #sink: FrameSink;
@@ -26,7 +27,7 @@ export class FrameDecoder {
   #channel = 0;
   #kind = 0;
   #flags = 0;
-  #collect: Buffer | undefined;
+  #collect: Uint8Array = EMPTY;
 
   constructor(sink: FrameSink) {
     this.#sink = sink;
@@ -63,37 +64,30 @@ export class FrameDecoder {
     this.#flags = from[offset + 9] ?? 0;
     checkHeader(this.#length, this.#channel, this.#kind, this.#flags);
     this.#sink.header(this.#kind, this.#channel, this.#flags, this.#length);
-    if (this.#length === 0) this.#deliverWhole(EMPTY);
+    if (this.#length === 0) this.#deliver(EMPTY);
     else {
       this.#left = this.#length;
       this.#inPayload = true;
+      this.#collect = this.#kind === KIND.data ? pooledBytes(this.#length) : Buffer.allocUnsafe(this.#length);
     }
     return next;
   }
 
   #payload(chunk: Buffer, at: number): number {
     const take = Math.min(this.#left, chunk.length - at);
-    const piece = chunk.subarray(at, at + take);
+    chunk.copy(this.#collect, this.#length - this.#left, at, at + take);
     this.#left -= take;
-    if (this.#left === 0) this.#inPayload = false;
-    if (this.#kind === KIND.data) {
-      this.#sink.data(this.#channel, this.#flags, piece, this.#left === 0 ? "last" : "more");
-    } else if (take === this.#length) {
-      this.#deliverWhole(piece);
-    } else {
-      this.#collect ??= Buffer.allocUnsafe(this.#length);
-      piece.copy(this.#collect, this.#length - this.#left - take);
-      if (this.#left === 0) {
-        const whole = this.#collect;
-        this.#collect = undefined;
-        this.#deliverWhole(whole);
-      }
+    if (this.#left === 0) {
+      const whole = this.#collect;
+      this.#collect = EMPTY;
+      this.#inPayload = false;
+      this.#deliver(whole);
     }
     return at + take;
   }
 
-  #deliverWhole(payload: Buffer): void {
-    if (this.#kind === KIND.data) this.#sink.data(this.#channel, this.#flags, payload, "last");
-    else this.#sink.control(this.#kind, this.#channel, this.#flags, payload);
+  #deliver(payload: Uint8Array): void {
+    if (this.#kind === KIND.data) this.#sink.data(this.#channel, this.#flags, payload);
+    else this.#sink.control(this.#kind, this.#channel, this.#flags, payload as Buffer);
   }
 }

@@ -37,15 +37,9 @@ class Raw {
   readonly stream: Duplex;
   constructor(stream: Duplex) {
     this.stream = stream;
-    let parts: Buffer[] = [];
     const decoder = new FrameDecoder({
       header: () => undefined,
-      data: (channel, flags, piece, last) => {
-        parts.push(piece);
-        if (last === "more") return;
-        this.frames.push({ kind: KIND.data, channel, flags, payload: Buffer.concat(parts) });
-        parts = [];
-      },
+      data: (channel, flags, payload) => this.frames.push({ kind: KIND.data, channel, flags, payload: Buffer.from(payload) }),
       control: (kind, channel, flags, payload) => this.frames.push({ kind, channel, flags, payload }),
     });
     stream.on("data", (chunk: Buffer) => decoder.push(chunk));

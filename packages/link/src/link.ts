@@ -17,10 +17,8 @@ import { readError } from "./wire-error.ts";
 const FLOOD_BYTES = 2_097_152;
 /** Time for a farewell to leave, in ms. */
 const FAREWELL_MS = 1000;
-/** Data pieces smaller than this part of what they were cut from are copied, so that they do not pin it. */
-const PIN_RATIO = 4;
 
-/** Many channels over one byte stream, both ways. It owns the stream from its construction on. */
+/** Many channels over one byte stream, both ways. It owns the stream from its construction on; chunks need only last as long as their event. */
 export class Link implements ChannelOpener {
   /** Resolves after the handshake; rejects when it failed. Never an unhandled rejection. */
   readonly ready: Promise<Peer>;
@@ -156,11 +154,8 @@ export class Link implements ChannelOpener {
         if (known !== undefined) known.accept(kind, flags, length);
         else if (!this.#wasOpened(channel)) throw protocolError(`channel ${channel} was never opened`);
       },
-      data: (channel, flags, piece, last) => {
-        if (this.#ended !== undefined) return;
-        const { buffer, byteOffset, length } = piece;
-        const kept = length * PIN_RATIO < buffer.byteLength ? new Uint8Array(piece) : new Uint8Array(buffer, byteOffset, length);
-        this.#channels.get(channel)?.receiveData(flags, kept, last);
+      data: (channel, flags, payload) => {
+        if (this.#ended === undefined) this.#channels.get(channel)?.receiveData(flags, payload);
       },
       control: (kind, channel, flags, payload) => {
         if (this.#ended !== undefined) return;

@@ -40,9 +40,8 @@ export class OutgoingCall extends ChannelEnd implements Channel {
   }
 
   protected override leave(): void {
-    const cancelled = new CaissonError("cancelled", "The consumer left.");
-    this.abort(cancelled);
-    this.inbox.drop(cancelled);
+    if (!this.isClosed) this.abort(new CaissonError("cancelled", "The consumer left."));
+    this.inbox.leave();
   }
 
   protected override checkStream(): void {

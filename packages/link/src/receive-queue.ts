@@ -1,4 +1,4 @@
-import type { CaissonError, ChannelFrame } from "@caisson/contract";
+import { CaissonError, type ChannelFrame } from "@caisson/contract";
 import { INITIAL_CREDIT, protocolError } from "./frame.ts";
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
@@ -19,7 +19,7 @@ export class ReceiveQueue {
   /** Size of the frame that the consumer holds. */
   #taken = 0;
   #consumed = 0;
-  #end: CaissonError | "end" | undefined;
+  #end: CaissonError | "end" | "left" | undefined;
 
   constructor(grant: (bytes: number) => void) {
     this.#grant = grant;
@@ -51,10 +51,18 @@ export class ReceiveQueue {
     this.#stop(error);
   }
 
-  /** The consumer lost interest: what was received is let go, and never looks like a whole. */
+  /** The call was given up: what was received is let go, and never looks like a whole. */
   drop(error: CaissonError): void {
     this.#end = error;
     this.#stop(error);
+    this.#frames = [];
+    this.#head = 0;
+  }
+
+  /** The consumer left its loop: the same, but for who asks again. */
+  leave(): void {
+    if (this.#end === undefined || this.#end === "end") this.#end = "left";
+    this.#stop(this.#end);
     this.#frames = [];
     this.#head = 0;
   }
@@ -75,7 +83,7 @@ export class ReceiveQueue {
       return Promise.resolve({ done: false, value: entry.frame });
     }
     if (this.#end === "end") return Promise.resolve(DONE);
-    if (this.#end !== undefined) return Promise.reject(this.#end);
+    if (this.#end !== undefined) return Promise.reject(reasonOf(this.#end));
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
@@ -89,13 +97,17 @@ export class ReceiveQueue {
     this.#grant(bytes);
   }
 
-  #stop(end: CaissonError | "end"): void {
+  #stop(end: CaissonError | "end" | "left"): void {
     this.#end ??= end;
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) {
       if (this.#end === "end") waiter.resolve(DONE);
-      else waiter.reject(this.#end);
+      else waiter.reject(reasonOf(this.#end));
     }
   }
+}
+
+function reasonOf(end: CaissonError | "left"): CaissonError {
+  return end === "left" ? new CaissonError("cancelled", "The consumer left.") : end;
 }

@@ -1,4 +1,4 @@
-import type { CaissonError } from "@caisson/contract";
+import { CaissonError } from "@caisson/contract";
 import { FLAG_FIN, HEADER_BYTES, INITIAL_CREDIT, KIND, MAX_CREDIT, protocolError } from "./frame.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 
@@ -21,7 +21,7 @@ export class SendQueue {
   readonly #ended: () => void;
   #jobs: Job[] = [];
   #credit = INITIAL_CREDIT;
-  #state: "open" | "ending" | "ended" = "open";
+  #state: "open" | "ending" | "ended" | "closed" = "open";
   #error: CaissonError | undefined;
   #waitsForRoom = false;
 
@@ -78,7 +78,12 @@ export class SendQueue {
     this.#pump();
   }
 
-  /** The channel is closed: what waits is rejected. */
+  /** Both sides ended: nothing waits any more, and nothing may follow. */
+  close(): void {
+    this.#state = "closed";
+  }
+
+  /** The channel broke: what waits is rejected. */
   fail(error: CaissonError): void {
     this.#error ??= error;
     const jobs = this.#jobs;
@@ -87,7 +92,7 @@ export class SendQueue {
   }
 
   #add(kind: number, flags: number, bytes: Uint8Array): Promise<void> {
-    const error = this.#error ?? (this.#state === "open" ? undefined : protocolError("a write after the end of the channel"));
+    const error = this.#error ?? this.#refusal();
     const done = new Promise<void>((resolve, reject) => {
       if (error === undefined) this.#jobs.push({ kind, flags, bytes, resolve, reject });
       else reject(error);
@@ -97,6 +102,12 @@ export class SendQueue {
     if (error !== undefined) return done;
     if (kind === KIND.data) this.#pump();
     return done;
+  }
+
+  #refusal(): CaissonError | undefined {
+    if (this.#state === "open") return undefined;
+    if (this.#state === "closed") return new CaissonError("cancelled", "The channel is closed.");
+    return protocolError("a write after the end of the channel");
   }
 
   #pump(): void {

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { Utf8Splitter, type EncodedPiece } from "./utf8-splitter.ts";
+import { encodeBytes, Utf8Splitter, type EncodedBytes, type Piece } from "./utf8-splitter.ts";
 
 /** Cuts bytes at the given places and sends the pieces through. */
-function split(bytes: Uint8Array, cuts: readonly number[]): EncodedPiece[] {
+function split(bytes: Uint8Array, cuts: readonly number[]): (EncodedBytes & { readonly offset: number })[] {
   const splitter = new Utf8Splitter();
-  const pieces: EncodedPiece[] = [];
+  const pieces: Piece[] = [];
   const places = [...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length].toSorted((a, b) => a - b);
   let from = 0;
   for (const to of places) {
@@ -14,10 +14,10 @@ function split(bytes: Uint8Array, cuts: readonly number[]): EncodedPiece[] {
     from = to;
   }
   const rest = splitter.flush();
-  return rest === undefined ? pieces : [...pieces, rest];
+  return (rest === undefined ? pieces : [...pieces, rest]).map((piece) => ({ offset: piece.offset, ...encodeBytes(piece.bytes) }));
 }
 
-const back = (pieces: readonly EncodedPiece[]) => Buffer.concat(pieces.map(({ data, encoding }) => Buffer.from(data, encoding ?? "utf8")));
+const back = (pieces: readonly EncodedBytes[]) => Buffer.concat(pieces.map(({ data, encoding }) => Buffer.from(data, encoding ?? "utf8")));
 const cuts = fc.array(fc.nat(), { maxLength: 12 });
 
 it("any bytes, cut anywhere, come through exactly, with offsets that fit", () => {

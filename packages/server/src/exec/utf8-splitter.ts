@@ -6,9 +6,10 @@ export interface EncodedBytes {
   readonly encoding?: "base64";
 }
 
-/** A piece of a stream, with the offset of its first byte. */
-export interface EncodedPiece extends EncodedBytes {
+/** A piece of a stream that cuts no character, with the offset of its first byte. */
+export interface Piece {
   readonly offset: number;
+  readonly bytes: Uint8Array;
 }
 
 /** Bytes as text when they are UTF-8, else in base64. */
@@ -35,20 +36,20 @@ export class Utf8Splitter {
   #heldOffset = 0;
 
   /** The piece that a chunk completes; undefined when all of it is held back. */
-  push(offset: number, bytes: Uint8Array): EncodedPiece | undefined {
+  push(offset: number, bytes: Uint8Array): Piece | undefined {
     const start = this.#held.length === 0 ? offset : this.#heldOffset;
     const all = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     const tail = incompleteTail(all);
     // Copied: the link may reuse its buffer.
     this.#held = tail === 0 ? EMPTY : Buffer.from(all.subarray(all.length - tail));
     this.#heldOffset = start + all.length - tail;
-    return all.length === tail ? undefined : { offset: start, ...encodeBytes(all.subarray(0, all.length - tail)) };
+    return all.length === tail ? undefined : { offset: start, bytes: tail === 0 ? all : all.subarray(0, all.length - tail) };
   }
 
   /** What is held back, when nothing can complete it any more. */
-  flush(): EncodedPiece | undefined {
+  flush(): Piece | undefined {
     if (this.#held.length === 0) return undefined;
-    const piece = { offset: this.#heldOffset, ...encodeBytes(this.#held) };
+    const piece = { offset: this.#heldOffset, bytes: this.#held };
     this.#held = EMPTY;
     return piece;
   }

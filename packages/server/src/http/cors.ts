@@ -6,7 +6,7 @@ const REQUEST_HEADERS =
   "Content-Type, Authorization, X-API-Key, X-Admin-API-Key, X-Request-ID, Idempotency-Key, Last-Event-ID, " +
   "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, Want-Repr-Digest, Repr-Digest, Content-Digest, Upload-Offset";
 const EXPOSED_HEADERS =
-  "X-Request-ID, Retry-After, X-File-Mode, Content-Length, Content-Range, Content-Disposition, Accept-Ranges, ETag, Last-Modified, Repr-Digest, Upload-Offset, Location";
+  "X-Request-ID, Retry-After, X-File-Mode, X-Output-Offset, X-Output-Gap, Content-Length, Content-Range, Content-Disposition, Accept-Ranges, ETag, Last-Modified, Repr-Digest, Upload-Offset, Location";
 
 /** Seconds for which a browser may remember a preflight. */
 const MAX_AGE_S = 600;

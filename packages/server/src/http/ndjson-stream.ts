@@ -1,64 +1,62 @@
-import type { ServerResponse } from "node:http";
+import { recycleBytes } from "@caisson/contract";
 import type { FastifyReply } from "fastify";
+import { BodyWriter } from "./body-writer.ts";
 import { sendHead } from "./send-head.ts";
 
-/** Characters gathered before they are handed to the socket within one turn. */
+/** Bytes gathered before they are handed to the socket within one turn. */
 const FLUSH_AT = 65_536;
 
 /** An answer of one JSON value per line. Awaiting `write` is back-pressure from the client's socket. */
-export class NdjsonStream<T> {
-  readonly #raw: ServerResponse;
-  readonly #signal: AbortSignal;
-  #pending = "";
+export class NdjsonStream<T extends object> {
+  readonly #body: BodyWriter;
+  #pending: Uint8Array[] = [];
+  #size = 0;
   #scheduled = false;
-  #full = false;
 
   /** Takes over the reply and sends its head. */
   constructor(reply: FastifyReply, signal: AbortSignal) {
-    this.#raw = reply.raw;
-    this.#signal = signal;
+    this.#body = new BodyWriter(reply.raw, signal);
     sendHead(reply, 200, { "content-type": "application/x-ndjson" });
   }
 
-  /** Adds a line. What it returns, if anything, resolves when the client has room for the next, or rejects with the signal's reason. */
-  write(value: T): Promise<void> | undefined {
-    this.#pending += `${JSON.stringify(value)}\n`;
-    if (this.#pending.length >= FLUSH_AT) this.#flush();
+  /**
+   * Adds a line: a value, or the bytes of a line that was made elsewhere, which are the stream's own then. What it returns, if anything, resolves when the
+   * client has room for the next, or rejects with the signal's reason.
+   */
+  write(line: T | Uint8Array): Promise<void> | undefined {
+    this.#add(line);
+    if (this.#size >= FLUSH_AT) this.#flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
       // Lines that come in one turn go out in one piece.
       process.nextTick(() => this.#flush());
     }
-    return this.#full ? this.#drained() : undefined;
+    return this.#body.full ? this.#body.room() : undefined;
   }
 
-  /** Adds a last line without waiting and ends the answer. */
-  end(...last: readonly T[]): void {
-    for (const value of last) this.#pending += `${JSON.stringify(value)}\n`;
+  /** Adds last lines without waiting and ends the answer. */
+  end(...last: readonly (T | Uint8Array)[]): void {
+    for (const line of last) this.#add(line);
     this.#flush();
-    if (!this.#raw.destroyed) this.#raw.end();
+    this.#body.end();
+  }
+
+  #add(line: T | Uint8Array): void {
+    const bytes = line instanceof Uint8Array ? line : Buffer.from(`${JSON.stringify(line)}\n`);
+    this.#pending.push(bytes);
+    this.#size += bytes.length;
   }
 
   #flush(): void {
     this.#scheduled = false;
-    if (this.#pending === "") return;
-    const text = this.#pending;
-    this.#pending = "";
-    if (!this.#raw.destroyed && !this.#raw.writableEnded) this.#full = !this.#raw.write(text) || this.#full;
-  }
-
-  #drained(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const done = (): void => {
-        this.#raw.off("drain", done);
-        this.#signal.removeEventListener("abort", done);
-        this.#full = false;
-        if (this.#signal.aborted) reject(this.#signal.reason as Error);
-        else resolve();
-      };
-      this.#raw.once("drain", done);
-      this.#signal.addEventListener("abort", done, { once: true });
-      if (this.#signal.aborted) done();
-    });
+    const [first, ...more] = this.#pending;
+    if (first === undefined) return;
+    if (more.length === 0) this.#body.write(first);
+    else {
+      this.#body.write(Buffer.concat(this.#pending, this.#size));
+      for (const line of this.#pending) recycleBytes(line);
+    }
+    this.#pending = [];
+    this.#size = 0;
   }
 }

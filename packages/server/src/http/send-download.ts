@@ -1,7 +1,8 @@
-import { once } from "node:events";
 import { CaissonError } from "@caisson/contract";
-import type { FastifyReply } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { BodyWriter } from "./body-writer.ts";
 import type { PatientReader } from "./patient-reader.ts";
+import { sendProblem } from "./problem.ts";
 import { sendHead } from "./send-head.ts";
 
 /** What a download is. */
@@ -19,15 +20,27 @@ export interface Download {
  * an error answer. A content that turns out shorter than promised breaks the connection; a longer one is cut at the promise.
  */
 export async function sendDownload(reply: FastifyReply, { status, content, length, headers, signal }: Download): Promise<void> {
-  const { raw } = reply;
   let bytes = await content.next();
   sendHead(reply, status, { ...headers, ...(length === undefined ? {} : { "content-length": length }) });
+  using body = new BodyWriter(reply.raw, signal);
   let left = length ?? Number.POSITIVE_INFINITY;
   for (; bytes !== undefined && left > 0; bytes = await content.next()) {
     const part = bytes.length > left ? bytes.subarray(0, left) : bytes;
     left -= part.length;
-    if (!raw.write(part)) await once(raw, "drain", { signal }).catch(() => Promise.reject(signal.reason as Error));
+    body.write(part);
+    if (body.full) await body.room();
   }
   if (length !== undefined && left > 0) throw new CaissonError("io_error", "The file became shorter while it was read.");
-  raw.end();
+  body.end();
+}
+
+/** Runs what answers with bytes. A failure before the answer began is thrown on; a later one breaks the connection. */
+export async function answerWithBytes(request: FastifyRequest, reply: FastifyReply, run: () => Promise<void>): Promise<FastifyReply> {
+  try {
+    await run();
+  } catch (error) {
+    if (!reply.sent) throw error;
+    sendProblem(request, reply, error);
+  }
+  return reply;
 }

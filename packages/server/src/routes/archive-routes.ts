@@ -1,17 +1,14 @@
 import { readArchiveQuerySchema, unpackedSchema, writeArchiveQuerySchema } from "@caisson/contract";
-import { z } from "zod";
 import { fileOptions } from "../files/file-options.ts";
 import { guestPatience } from "../files/patience.ts";
 import type { App } from "../http/app.ts";
 import { PatientReader } from "../http/patient-reader.ts";
-import { sendProblem } from "../http/problem.ts";
 import { readUpload } from "../http/read-upload.ts";
-import { sendDownload } from "../http/send-download.ts";
+import { answerWithBytes, sendDownload } from "../http/send-download.ts";
 import type { Services } from "../server-options.ts";
-import { content, errors, sandboxParams } from "./route-schema.ts";
+import { bytesSchema, content, errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Files"];
-const tarSchema = z.string().meta({ format: "binary" });
 
 /** Folders as tar streams: made and unpacked in the sandbox, only passed through here. */
 export function archiveRoutes(app: App, services: Services): void {
@@ -29,13 +26,13 @@ export function archiveRoutes(app: App, services: Services): void {
         "As a tar stream (POSIX pax), names relative to the folder; or of one file. Not compressed. Two blocks of zeros end it: a stream that breaks off without them is not whole.",
       params: sandboxParams,
       querystring: readArchiveQuerySchema,
-      response: { 200: content("The archive", { "application/x-tar": tarSchema }), ...errors },
+      response: { 200: content("The archive", { "application/x-tar": bytesSchema }), ...errors },
     },
     handler: async (request, reply) => {
       const { scope, params, query } = request;
       const exclude = query.exclude === undefined ? {} : { exclude: [query.exclude].flat() };
-      try {
-        await operations.withGuest(
+      return answerWithBytes(request, reply, () =>
+        operations.withGuest(
           params.id,
           "file.archive",
           async (guest) => {
@@ -45,12 +42,8 @@ export function archiveRoutes(app: App, services: Services): void {
             await sendDownload(reply, { status: 200, content: reader, length: undefined, headers, signal: scope.signal });
           },
           { ...scope.bound, detail: query.path },
-        );
-      } catch (error) {
-        if (!reply.sent) throw error;
-        sendProblem(request, reply, error);
-      }
-      return reply;
+        ),
+      );
     },
   });
 

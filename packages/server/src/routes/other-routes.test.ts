@@ -53,6 +53,38 @@ describe("processes", () => {
     expect(await json(await server.call("POST", `${box}/processes/${id}/signal`))).toEqual({ signalled: 0 });
   });
 
+  it("give the bytes of one stream and nothing else", async () => {
+    const { process_id: id } = await background("printf 0123456789; printf no >&2; printf '\\377\\000end'");
+    const bytes = (query: string) =>
+      server.call("GET", `${box}/processes/${id}/output${query}`, { headers: { accept: "application/octet-stream" } });
+    const all = await bytes("");
+    expect([all.status, all.headers.get("content-type"), all.headers.get("x-output-offset")]).toEqual([
+      200,
+      "application/octet-stream",
+      "0",
+    ]);
+    expect(all.headers.has("x-output-gap")).toBe(false);
+    expect(Buffer.from(await all.arrayBuffer()).toString("latin1")).toBe("0123456789\u00ff\0end");
+    const rest = await bytes("?stdout_offset=12&follow=false");
+    expect(rest.headers.get("x-output-offset")).toBe("12");
+    expect(await rest.text()).toBe("end");
+    expect(await (await bytes("?stream=stderr&stderr_offset=1")).text()).toBe("o");
+  });
+
+  it("refuse what does not fit the form asked for", async () => {
+    const { process_id: id } = await background("true");
+    const refused = async (query: string, accept: string) => {
+      const answer = await server.call("GET", `${box}/processes/${id}/output${query}`, { headers: { accept } });
+      return json(answer);
+    };
+    for (const [query, accept, path] of [
+      ["?stream=stdout", "*/*", "stream"],
+      ["?stream=stdout&stderr_offset=1", "text/plain, application/octet-stream;q=0.5", "stderr_offset"],
+      ["?stream=stdin", "application/octet-stream", "stream"],
+    ] as const)
+      expect(await refused(query, accept)).toMatchObject({ code: "invalid_request", errors: [{ path }] });
+  });
+
   it("take input as raw bytes and its end", async () => {
     const { process_id: id } = await background("cat", { stdin_open: true, stdin: "a" });
     expect(await json(await server.call("POST", `${box}/processes/${id}/stdin`, { body: Uint8Array.of(98, 0, 255) }))).toEqual({

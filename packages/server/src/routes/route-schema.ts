@@ -47,6 +47,9 @@ export const errors: { readonly default: Content<{ "application/problem+json": t
   default: content("An error", { "application/problem+json": problemSchema }),
 };
 
+/** Raw bytes, for the API reference. */
+export const bytesSchema: z.ZodString = z.string().meta({ format: "binary" });
+
 /** An answer by its media types. */
 export interface Content<Types extends Record<string, z.ZodType>> {
   readonly description: string;

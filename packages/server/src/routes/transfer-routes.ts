@@ -24,12 +24,9 @@ import { readUpload } from "../http/read-upload.ts";
 import { sendDownload } from "../http/send-download.ts";
 import { sendHead } from "../http/send-head.ts";
 import type { Services } from "../server-options.ts";
-import { content, errors, sandboxParams } from "./route-schema.ts";
+import { bytesSchema, content, errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Files"];
-
-/** Raw bytes, for the API reference. */
-const bytesSchema = z.string().meta({ format: "binary" });
 
 /** Whole files of any size: bodies are bytes. */
 export function transferRoutes(app: App, services: Services): void {
