@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { errorRecordSchema } from "./exec.ts";
 import { positiveDurationSchema } from "./field.ts";
 
 /** Life of a port's link unless it is asked for, in ms. */
@@ -66,3 +67,35 @@ export const portTokenSchema = z
   })
   .meta({ id: "PortToken" });
 export type PortToken = z.infer<typeof portTokenSchema>;
+
+/** The WebSocket subprotocol of `GET /sandboxes/{id}/ports/{port}/connect`. */
+export const TCP_PROTOCOL = "caisson.tcp.v1";
+
+/** Query of `GET /sandboxes/{id}/ports/{port}/connect`. */
+export const connectPortQuerySchema = z.strictObject({
+  token: z.string().max(4096).optional().meta({ description: "A token of this port instead of a key, for browsers" }),
+  window: z.coerce.number().int().min(1024).max(4_194_304).optional().meta({
+    description:
+      "Most bytes that either side sends before the other has acknowledged some by `ack`. Default: no bound, the connection alone slows the sender",
+  }),
+});
+
+/** Every text message of a connection to a port, of either side. Binary messages are its bytes. */
+export const portSignSchema = z
+  .discriminatedUnion("type", [
+    z.strictObject({ type: z.literal("connected") }).meta({ description: "Only from the server, first: the connection is there" }),
+    z.strictObject({ type: z.literal("end") }).meta({ description: "No more bytes come from this side; the other may go on" }),
+    z
+      .strictObject({ type: z.literal("ack"), bytes: z.int().min(1) })
+      .meta({ description: "Bytes taken since the last `ack`; only with `window`" }),
+    errorRecordSchema,
+  ])
+  .meta({ id: "PortSocketSign" });
+export type PortSign = z.infer<typeof portSignSchema>;
+
+/** What a client may say in text. */
+export const portControlSchema = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("end") }),
+  z.strictObject({ type: z.literal("ack"), bytes: z.int().min(1) }),
+]);
+export type PortControl = z.infer<typeof portControlSchema>;

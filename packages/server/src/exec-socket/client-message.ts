@@ -5,15 +5,16 @@ import { toFieldErrors } from "../http/validation.ts";
 
 /** The first message of a client. Throws `invalid_request` that says what is wrong with it. */
 export function parseOpening(text: Buffer): ExecOpening {
-  return parse(text, execOpeningSchema, "The first message");
+  return parseMessage(text, execOpeningSchema, "The first message");
 }
 
 /** A later text message of a client. Throws `invalid_request` that says what is wrong with it. */
 export function parseControl(text: Buffer): ExecControl {
-  return parse(text, execControlSchema, "The message");
+  return parseMessage(text, execControlSchema, "The message");
 }
 
-function parse<T>(text: Buffer, schema: z.ZodType<T>, what: string): T {
+/** A text message by its schema; `what` names it in the error. */
+export function parseMessage<T>(text: Buffer, schema: z.ZodType<T>, what: string): T {
   const result = schema.safeParse(parseJsonBody(text));
   if (result.success) return result.data;
   const errors = toFieldErrors(result.error.issues);

@@ -108,12 +108,17 @@ export class SocketPeer {
     const framed = Buffer.allocUnsafe(bytes.length + 1);
     framed[0] = mark;
     framed.set(bytes, 1);
-    if (this.#socket.bufferedAmount + framed.length <= WRITE_AHEAD) {
-      this.#socket.send(framed, () => this.#answersTaken());
+    return this.sendBytes(framed);
+  }
+
+  /** Sends bytes as a binary message of their own, likewise. */
+  sendBytes(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#socket.bufferedAmount + bytes.length <= WRITE_AHEAD) {
+      this.#socket.send(bytes, () => this.#answersTaken());
       return undefined;
     }
     return new Promise((resolve, reject) => {
-      this.#socket.send(framed, (error) => {
+      this.#socket.send(bytes, (error) => {
         this.#answersTaken();
         if (error) reject(error);
         else resolve();

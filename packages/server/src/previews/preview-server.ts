@@ -8,7 +8,7 @@ import { requestIdOf } from "../http/request-id.ts";
 import { RequestScope } from "../http/request-scope.ts";
 import type { Upgrade } from "../http/upgrade.ts";
 import type { Services } from "../server-options.ts";
-import { dialPort } from "./dial-port.ts";
+import { dialPort } from "../ports/dial-port.ts";
 import { forwardRequest } from "./forward-request.ts";
 import { previewAccess, type PreviewAccess } from "./preview-access.ts";
 import { previewCookie } from "./preview-cookie.ts";

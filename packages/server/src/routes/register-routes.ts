@@ -13,6 +13,7 @@ import { healthRoutes } from "./health-routes.ts";
 import { historyRoutes } from "./history-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
 import { portRoutes } from "./port-routes.ts";
+import { portSocketRoutes } from "./port-socket-routes.ts";
 import { processInputRoutes, processRoutes } from "./process-routes.ts";
 import { sandboxRoutes } from "./sandbox-routes.ts";
 import { searchRoutes } from "./search-routes.ts";
@@ -41,6 +42,7 @@ const JSON_ROUTES = [
   signRoutes,
   xattrRoutes,
   portRoutes,
+  portSocketRoutes,
   imageRoutes,
   eventRoutes,
   historyRoutes,
