@@ -1,36 +1,119 @@
-import type { PortList, Process, Sandbox } from "@caisson/contract";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import type { PortList, PortToken, Process, Sandbox } from "@caisson/contract";
+import { ask, begin } from "@caisson/testkit";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { ask } from "@caisson/testkit";
 import { TestServer } from "../harness/server.ts";
 
 let server: TestServer;
-let sandbox: Sandbox;
+
+/** Events that never end at /events, an echo of raw bytes behind every upgrade, else what was asked. */
+const PROGRAM = `
+const server = require("node:http").createServer((message, response) => {
+  if (message.url === "/events") response.writeHead(200, { "content-type": "text/event-stream" }).write("data: 1\\n\\n");
+  else response.end(message.url);
+});
+server.on("upgrade", (message, socket) => {
+  socket.write("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n");
+  socket.pipe(socket);
+});
+server.listen(8000, "127.0.0.1");
+`;
 
 beforeAll(async () => {
   server = await TestServer.start();
-  sandbox = await server.json<Sandbox>("POST", "/sandboxes", {});
 });
 
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** Starts a command in the background. */
-async function start(command: string): Promise<void> {
-  await server.json<Process>("POST", `/sandboxes/${sandbox.id}/exec`, { command, background: true });
+async function startSandbox(): Promise<{ sandbox: Sandbox; host: string; get: (path: string) => ReturnType<typeof ask> }> {
+  const sandbox = await server.json<Sandbox>("POST", "/sandboxes", {});
+  const host = `8000-${sandbox.id}.localhost`;
+  const get = (path: string): ReturnType<typeof ask> => ask(server.url, path, { host, headers: { "x-api-key": server.apiKey } });
+  await server.json<Process>("POST", `/sandboxes/${sandbox.id}/exec`, {
+    command: "node",
+    args: ["-e", PROGRAM],
+    background: true,
+  });
+  await vi.waitFor(async () => expect((await get("/")).status).toBe(200), { timeout: 40_000, interval: 100 });
+  return { sandbox, host, get };
 }
 
-it("shows a server of the sandbox, lists its port, and nothing of it is left after destroy", async () => {
-  await start("mkdir -p /tmp/www && echo hello > /tmp/www/a.txt && cd /tmp/www && exec python3 -u -m http.server 8000 --bind 127.0.0.1");
-  await vi.waitFor(
-    async () => {
-      const { items } = await server.json<PortList>("GET", `/sandboxes/${sandbox.id}/ports`);
-      expect(items).toMatchObject([{ port: 8000, address: "127.0.0.1", listening: true, published: false, public: false, user: "user" }]);
-    },
-    { timeout: 20_000, interval: 100 },
+/** A connection behind an upgrade; what it got is in `text`. */
+async function upgraded(host: string): Promise<{ socket: Socket; next: () => Promise<string> }> {
+  const { hostname, port } = new URL(server.url);
+  const socket = connect({ host: hostname, port: Number(port) });
+  socket.on("error", () => undefined);
+  socket.write(
+    `GET /ws HTTP/1.1\r\nHost: ${host}\r\nX-API-Key: ${server.apiKey}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`,
   );
-  const host = `8000-${sandbox.id}.localhost`;
-  const headers = { "x-api-key": server.apiKey };
-  expect((await ask(server.url, "/a.txt", { host, headers })).body.toString()).toBe("hello\n");
-  expect((await ask(server.url, `/preview/${sandbox.id}/8000/a.txt`, { headers })).body.toString()).toBe("hello\n");
+  const next = async (): Promise<string> => String((await once(socket, "data"))[0]);
+  expect(await next()).toMatch(/^HTTP\/1\.1 101 /);
+  return { socket, next };
+}
+
+it("lists the port, shows it by host and by path, and keeps the sandbox's time to live", async () => {
+  const { sandbox, get } = await startSandbox();
+  const { items } = await server.json<PortList>("GET", `/sandboxes/${sandbox.id}/ports`);
+  const url = `http://8000-${sandbox.id}.localhost:${new URL(server.url).port}/`;
+  const seen = { port: 8000, address: "127.0.0.1", listening: true, user: "user", published: false, public: false, url };
+  expect(items).toMatchObject([seen]);
+  expect(items[0]?.command).toContain("node");
+  expect((await get("/by/host?q=1")).body.toString()).toBe("/by/host?q=1");
+  const byPath = await ask(server.url, `/preview/${sandbox.id}/8000/by/path`, { headers: { "x-api-key": server.apiKey } });
+  expect(byPath.body.toString()).toBe("/by/path");
+  const after = await server.json<Sandbox>("GET", `/sandboxes/${sandbox.id}`);
+  expect([after.expires_at, after.preview_domain]).toEqual([sandbox.expires_at, "localhost"]);
+});
+
+it("keeps links and visibility across a crash of the server", async () => {
+  const { sandbox, host, get } = await startSandbox();
+  const { token } = await server.json<PortToken>("POST", `/sandboxes/${sandbox.id}/ports/8000/token`, {});
+  await server.json("PUT", `/sandboxes/${sandbox.id}/ports/8000`, { public: true });
+  await server.json("PUT", `/sandboxes/${sandbox.id}/ports/9000`, { public: false });
+  await server.kill9();
+  await server.up();
+  expect((await get("/key")).status).toBe(200);
+  expect((await ask(server.url, "/public", { host })).status).toBe(200);
+  await server.fetch("DELETE", `/sandboxes/${sandbox.id}/ports/8000`);
+  expect((await ask(server.url, "/private", { host })).status).toBe(401);
+  expect((await ask(server.url, `/token?caisson_token=${token}`, { host })).body.toString()).toBe("/token");
+  const { items } = await server.json<PortList>("GET", `/sandboxes/${sandbox.id}/ports`);
+  expect(items.map(({ port, listening, published }) => [port, listening, published])).toEqual([
+    [8000, true, false],
+    [9000, false, true],
+  ]);
+});
+
+it("ends every open connection with the sandbox, and answers 410 afterwards", async () => {
+  const { sandbox, host, get } = await startSandbox();
+  await server.json("PUT", `/sandboxes/${sandbox.id}/ports/8000`, { public: true });
+  const events = await begin(server.url, "/events", { host });
+  expect(String((await once(events, "data"))[0])).toBe("data: 1\n\n");
+  const { socket, next } = await upgraded(host);
+  const echoed = next();
+  socket.write("echo");
+  expect(await echoed).toBe("echo");
+  events.on("error", () => undefined);
+  const ended = Promise.all([events, socket].map((one) => new Promise((resolve) => one.once("close", resolve))));
+  await server.fetch("DELETE", `/sandboxes/${sandbox.id}`);
+  await ended;
+  expect((await get("/")).status).toBe(410);
+  expect((await ask(server.url, "/", { host })).status).toBe(410);
+  for (const [method, path] of [
+    ["GET", "ports"],
+    ["PUT", "ports/8000"],
+    ["POST", "ports/8000/token"],
+  ] as const)
+    expect(
+      (
+        await server.fetch(
+          method,
+          `/sandboxes/${sandbox.id}/${path}`,
+          method === "PUT" ? { public: true } : method === "POST" ? {} : undefined,
+        )
+      ).status,
+    ).toBe(410);
 });
