@@ -23,7 +23,7 @@ beforeAll(async () => {
     body: ReadableStream.from(tarOf(packageTree(["vite", "@vitejs/plugin-react", "react", "react-dom"]))),
     duplex: "half",
   } as RequestInit);
-  expect(upload.ok).toBe(true);
+  if (!upload.ok) throw new Error(await upload.text());
   await run(`mkdir -p ${HOME} && tar -C ${HOME} -xf /tmp/packages.tar`);
 });
 

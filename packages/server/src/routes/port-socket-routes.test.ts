@@ -80,7 +80,7 @@ class Client {
   }
 
   async heard(sign: string): Promise<void> {
-    await vi.waitFor(() => expect(this.signs).toContain(sign), { timeout: 20_000 });
+    await vi.waitUntil(() => this.signs.includes(sign), { timeout: 20_000 });
   }
 }
 
