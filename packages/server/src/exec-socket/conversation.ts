@@ -170,16 +170,19 @@ export class Conversation {
         return input.end();
       case "resize":
         if (!held.started.pty) throw new CaissonError("invalid_request", "The process has no terminal: start it with `pty`.");
-        return this.#queue(() => guest.resize(id, control.cols, control.rows));
+        return this.#queue(input, () => guest.resize(id, control.cols, control.rows));
       case "signal":
-        return this.#queue(() => guest.kill(id, signalOf(control)));
+        return this.#queue(input, () => guest.kill(id, signalOf(control)));
       default:
         return control satisfies never;
     }
   }
 
-  /** Calls to the guest, one after another. What the client asks of a process that has ended by then is without effect. */
-  #queue(call: () => Promise<unknown>): void {
+  /**
+   * Calls to the guest, one after another: before the input that comes later, and beside the input that came before, which
+   * the process may not take. What the client asks of a process that has ended by then is without effect.
+   */
+  #queue(input: InputQueue, call: () => Promise<unknown>): void {
     this.#waitingControls += 1;
     this.#holdInput();
     this.#controls = this.#controls
@@ -194,6 +197,7 @@ export class Conversation {
         this.#waitingControls -= 1;
         this.#holdInput();
       });
+    input.after(this.#controls);
   }
 
   /** A client that sends more than is taken is not read; acknowledgements that wait unread must then not stop the output. */

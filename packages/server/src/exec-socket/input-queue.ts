@@ -17,14 +17,17 @@ export interface InputEvents {
 /** Bytes that may wait before the client is asked to, by not reading it. */
 const HIGH = 262_144;
 
-/** What the end of the input, and a message without bytes, count for. */
+/** What an item counts for at least. */
 const LEAST = 64;
+
+/** Bytes, the end of the input, or something to wait for before the next. */
+type Item = Uint8Array | "end" | Promise<void>;
 
 /** Input in the order it came, given to a process at its pace. */
 export class InputQueue {
   readonly #sink: InputSink;
   readonly #events: InputEvents;
-  readonly #waiting: (Uint8Array | "end")[] = [];
+  readonly #waiting: Item[] = [];
   #weight = 0;
   #running: Promise<void> | undefined;
   #state: "open" | "ended" | "refused" = "open";
@@ -39,6 +42,11 @@ export class InputQueue {
     if (this.#state === "open" && bytes.length > 0) this.#push(bytes);
   }
 
+  /** What comes later waits for something that does not fail; what came before does not. */
+  after(done: Promise<void>): void {
+    if (this.#state === "open") this.#push(done);
+  }
+
   /** Ends the input behind what waits. */
   end(): void {
     if (this.#state !== "open") return;
@@ -51,7 +59,7 @@ export class InputQueue {
     await this.#running;
   }
 
-  #push(item: Uint8Array | "end"): void {
+  #push(item: Item): void {
     const before = this.#weight;
     this.#waiting.push(item);
     this.#weight += weightOf(item);
@@ -62,7 +70,7 @@ export class InputQueue {
   async #run(): Promise<void> {
     try {
       for (let item = this.#waiting[0]; item !== undefined; item = this.#waiting[0]) {
-        await (item === "end" ? this.#sink.close() : this.#sink.write(item));
+        await (item === "end" ? this.#sink.close() : item instanceof Promise ? item : this.#sink.write(item));
         this.#waiting.shift();
         const before = this.#weight;
         this.#weight -= weightOf(item);
@@ -79,6 +87,6 @@ export class InputQueue {
   }
 }
 
-function weightOf(item: Uint8Array | "end"): number {
-  return item === "end" ? LEAST : Math.max(LEAST, item.length);
+function weightOf(item: Item): number {
+  return item instanceof Uint8Array ? Math.max(LEAST, item.length) : LEAST;
 }
