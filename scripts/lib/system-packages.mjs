@@ -35,6 +35,9 @@ export const TEST_NEEDS = [
   { present: program("docker-registry"), packages: ["docker-registry"] },
   { present: program("busybox"), packages: ["busybox-static"] },
   { present: program("chromium"), packages: ["chromium"] },
+  { present: program("tmux"), packages: ["tmux"] },
+  { present: program("vim"), packages: ["vim"] },
+  { present: program("htop"), packages: ["htop"] },
   { present: program("curl"), packages: ["curl"] },
   { present: anyFile("/etc/ssl/certs/ca-certificates.crt"), packages: ["ca-certificates"] },
 ];

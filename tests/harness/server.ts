@@ -49,10 +49,15 @@ export class TestServer {
     return { ...(process.env as Record<string, string>), CAISSON_DATA_DIR: this.dataDir, ...this.#env };
   }
 
+  /** Any free port at first; a server that comes back has the one it had. */
+  get #port(): string {
+    return this.url === "" ? "0" : new URL(this.url).port;
+  }
+
   /** Starts the process (again) and waits until it is ready. */
   async up(): Promise<void> {
     this.#child = spawn(process.execPath, [CLI, "serve"], {
-      env: { ...this.cliEnv, CAISSON_SERVER__PORT: "0", CAISSON_LOGGING__FORMAT: "json" },
+      env: { ...this.cliEnv, CAISSON_SERVER__PORT: this.#port, CAISSON_LOGGING__FORMAT: "json" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const child = this.#child;

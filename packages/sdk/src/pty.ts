@@ -8,7 +8,7 @@ import { Terminal, WINDOW, type Connect } from "./terminal.ts";
 import type { ConnectTerminal, CreateTerminal, TerminalOptions } from "./terminal-options.ts";
 
 /** The shell of a terminal that asks for no other. */
-const SHELL: Command = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
+const SHELL: Command = 'export LANG="${LANG:-C.UTF-8}"; if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi';
 
 /** Kind of terminal that is told to programs unless `env` has another. */
 const TERM = "xterm-256color";

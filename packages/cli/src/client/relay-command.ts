@@ -10,6 +10,8 @@ const TIMED_OUT = 124;
 export interface RelayOptions extends StreamOptions {
   /** Gather it and answer with one JSON object, rather than passing it on. */
   readonly json: boolean;
+  /** Which standard input is passed on: only one that was given, or a terminal's, too. Default: piped */
+  readonly input?: "piped" | "any";
 }
 
 /**
@@ -17,8 +19,8 @@ export interface RelayOptions extends StreamOptions {
  * exit code: the command's, or 124 when its timeout ended it.
  */
 export async function relayCommand(commands: Commands, command: readonly string[], options: RelayOptions): Promise<number> {
-  const { json, ...rest } = options;
-  const piped = stdinIsPiped();
+  const { json, input = "piped", ...rest } = options;
+  const piped = stdinIsPiped() || (input === "any" && process.stdin.isTTY);
   const stdin = piped ? { stdin: process.stdin as AsyncIterable<Uint8Array> } : {};
   const kept = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
   try {

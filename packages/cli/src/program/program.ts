@@ -1,5 +1,6 @@
 import { VERSION } from "@caisson/contract";
 import { Command } from "commander";
+import { addAttachCommand } from "../commands/attach.ts";
 import { addConfigCommands } from "../commands/config.ts";
 import { addCpCommand } from "../commands/cp.ts";
 import { addCreateCommand } from "../commands/create.ts";
@@ -18,7 +19,9 @@ import { addPsCommand } from "../commands/ps.ts";
 import { addRmCommand } from "../commands/rm.ts";
 import { addRunCommand } from "../commands/run.ts";
 import { addServeCommand } from "../commands/serve.ts";
+import { addShellCommand } from "../commands/shell.ts";
 import { addVersionCommand } from "../commands/version.ts";
+import { addWaitCommand } from "../commands/wait.ts";
 import type { Done } from "./leaf.ts";
 
 /** The whole command line. */
@@ -37,11 +40,14 @@ export function createProgram(done: Done): Command {
     addLsCommand,
     addGetCommand,
     addExecCommand,
+    addShellCommand,
     addCpCommand,
     addLogsCommand,
     addEventsCommand,
     addHistoryCommand,
     addPsCommand,
+    addAttachCommand,
+    addWaitCommand,
     addKillCommand,
     addExtendCommand,
     addRmCommand,

@@ -71,7 +71,7 @@ export class InputQueue {
     try {
       for (let item = this.#waiting[0]; item !== undefined; item = this.#waiting[0]) {
         await (item === "end" ? this.#sink.close() : item instanceof Promise ? item : this.#sink.write(item));
-        this.#waiting.shift();
+        void this.#waiting.shift();
         const before = this.#weight;
         this.#weight -= weightOf(item);
         if (before > HIGH && this.#weight <= HIGH) this.#events.full(false);
