@@ -1,28 +1,39 @@
-import { createReadStream, createWriteStream } from "node:fs";
-import { rename, rm, stat } from "node:fs/promises";
-import { basename } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { Sandbox } from "@caisson/sdk";
 import type { Command } from "commander";
 import { connect } from "../client/connect.ts";
+import { copyIn } from "../copy/copy-in.ts";
+import { copyOut } from "../copy/copy-out.ts";
+import { parsePlace } from "../options/place.ts";
 import { usageError } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
-import { writeOut } from "../terminal/write-out.ts";
+import { exitOfInterruption, Interrupt } from "../terminal/interrupt.ts";
+import { printable } from "../terminal/printable.ts";
+import { printJson } from "../terminal/write-out.ts";
 
 interface CpOptions extends CommonOptions {
   readonly user?: string;
   readonly mode?: string;
 }
 
-/** `caisson cp <from> <to>`: one file, of any size, in or out. */
+/** Most lines that tell what was left out. */
+const TOLD = 10;
+
+/** `caisson cp <from> <to>`: a file or a folder, of any size, in or out. */
 export function addCpCommand(program: Command, done: Done): void {
   leaf(program, "cp <from> <to>", {
-    description: "copy a file into a sandbox or out of it",
+    description: `copy a file or folder into a sandbox or out of it
+
+A file or folder goes into <to> under its own name where <to> is a folder that exists, else it becomes <to>; "folder/."
+is what is in the folder. A <to> in a sandbox that ends with "/" is a folder. Files are compared by SHA-256 and replaced
+whole; large ones go on after a broken connection. Out of a sandbox come no set-id bits, devices, or links that lead out
+of the copy.`,
     examples: [
       "caisson cp main.py $ID:/home/user/main.py",
       "caisson cp $ID:/home/user/plot.png .",
+      "caisson cp ./src $ID:/home/user           # makes /home/user/src",
+      "caisson cp ./src/. $ID:/home/user/app     # what is in src, into app",
+      "caisson cp $ID:/home/user/app ./result",
       "caisson cp $ID:/var/log/app.log - | grep error",
-      "caisson exec $ID -- tar c /home/user/src | tar x      # a folder",
     ],
   })
     .option("-u, --user <user>", "as whom in the sandbox")
@@ -30,67 +41,26 @@ export function addCpCommand(program: Command, done: Done): void {
     .action(action(done, cp));
 }
 
-async function cp(from: string, to: string, options: CpOptions): Promise<void> {
+async function cp(from: string, to: string, options: CpOptions): Promise<number | void> {
   const source = parsePlace(from);
   const target = parsePlace(to);
-  if ((source.sandbox === undefined) === (target.sandbox === undefined)) {
+  if (source.on === target.on)
     throw usageError("Exactly one of the two must be in a sandbox.", "Write it as SANDBOX:/path; relative paths are on this machine.");
-  }
-  const id = source.sandbox ?? target.sandbox ?? "";
-  const sandbox = await Sandbox.connect(id, { client: connect(options) });
-  if (target.sandbox === undefined) await download(sandbox, source.path, target.path, options);
-  else await upload(sandbox, source.path, target.path, options);
-}
-
-interface Place {
-  readonly sandbox: string | undefined;
-  readonly path: string;
-}
-
-function parsePlace(text: string): Place {
-  const match = /^([a-z0-9]+):(\/.*)$/s.exec(text);
-  return match === null ? { sandbox: undefined, path: text } : { sandbox: match[1], path: match[2] ?? "" };
-}
-
-async function upload(sandbox: Sandbox, from: string, to: string, options: CpOptions): Promise<void> {
-  const found = from === "-" ? undefined : await localFile(from);
-  const path = to.endsWith("/") && from !== "-" ? to + basename(from) : to;
-  const content: AsyncIterable<Uint8Array> = from === "-" ? process.stdin : createReadStream(from);
-  const mode = options.mode ?? (found === undefined ? undefined : (found.mode & 0o777).toString(8).padStart(4, "0"));
-  await sandbox.files.write(path, content, { user: options.user, ...(mode === undefined ? {} : { mode }) });
-}
-
-async function localFile(path: string): Promise<{ readonly mode: number }> {
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    throw usageError(`${path} cannot be read: ${error.code ?? error.message}.`, "Check the path.");
-  });
-  if (found.isDirectory()) throw usageError(`${path} is a folder.`, `Copy folders with: tar c ${path} | caisson exec SANDBOX -- tar x`);
-  return found;
-}
-
-async function download(sandbox: Sandbox, from: string, to: string, options: CpOptions): Promise<void> {
-  const content = await sandbox.files.readStream(from, { user: options.user });
-  if (to === "-") {
-    for await (const chunk of content) await writeOut("stdout", chunk);
-    return;
-  }
-  const folder = await stat(to).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  const path = folder ? `${to.replace(/\/+$/, "")}/${basename(from)}` : to;
-  // Under another name until it is whole, so that a copy that breaks leaves no half a file.
-  const partial = `${path}.caisson-${process.pid}`;
+  using interrupt = new Interrupt();
+  const { signal } = interrupt;
+  const how = { user: options.user, mode: options.mode, signal, ...(options.json ? { json: options.json } : {}) };
+  const id = source.on === "sandbox" ? source.sandbox : target.on === "sandbox" ? target.sandbox : "";
   try {
-    const { mode } = await sandbox.files.stat(from, { user: options.user, follow: true });
-    await pipeline(content, createWriteStream(partial, { mode: Number.parseInt(mode, 8) & 0o777 }));
-    await rename(partial, path);
+    const sandbox = await Sandbox.connect(id, { client: connect(options), signal });
+    const copied = await (source.on === "sandbox" ? copyOut : copyIn)(sandbox, source.path, target.path, how);
+    if (options.json && to !== "-") printJson(copied);
+    else tellLeft(copied.left ?? []);
   } catch (error) {
-    await rm(partial, { force: true });
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "EACCES" || code === "ENOTDIR" || code === "EISDIR") {
-      throw usageError(`${path} cannot be written: ${code}.`, "Check the path.");
-    }
-    throw error;
+    return exitOfInterruption(error);
   }
+}
+
+function tellLeft(left: readonly string[]): void {
+  for (const line of left.slice(0, TOLD)) process.stderr.write(`caisson: left out ${printable(line, 200)}\n`);
+  if (left.length > TOLD) process.stderr.write(`caisson: left out ${left.length - TOLD} more\n`);
 }

@@ -42,3 +42,8 @@ export function checkDuration(text: string): string {
   if (parseDuration(text) === undefined) throw new InvalidArgumentError("Write for example 30s, 5m or 1h30m.");
   return text;
 }
+
+/** Collects any text, repeatable. */
+export function collectText(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}

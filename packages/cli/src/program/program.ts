@@ -9,6 +9,7 @@ import { addEnvCommand } from "../commands/env.ts";
 import { addEventsCommand } from "../commands/events.ts";
 import { addExecCommand } from "../commands/exec.ts";
 import { addExtendCommand } from "../commands/extend.ts";
+import { addFilesCommands } from "../commands/files.ts";
 import { addGetCommand } from "../commands/get.ts";
 import { addHistoryCommand } from "../commands/history.ts";
 import { addImageCommands } from "../commands/image.ts";
@@ -42,6 +43,7 @@ export function createProgram(done: Done): Command {
     addExecCommand,
     addShellCommand,
     addCpCommand,
+    addFilesCommands,
     addLogsCommand,
     addEventsCommand,
     addHistoryCommand,
