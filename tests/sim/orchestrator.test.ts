@@ -266,7 +266,7 @@ describe("using a sandbox", () => {
     const { id } = await bench.until(bench.orchestrator.create(DAY));
     await bench.until(bench.orchestrator.destroy(id));
     expect(await use(id)).toMatchObject({ code: "sandbox_destroyed", detail: { state: "destroyed" } });
-    expect(await bench.failure(bench.orchestrator.logs(id, 10))).toMatchObject({ code: "sandbox_destroyed" });
+    expect(await bench.failure(bench.orchestrator.logs(id, { lines: 10 }))).toMatchObject({ code: "sandbox_destroyed" });
     bench.machine.hangs = true;
     bench.orchestrator.create(DAY).catch(() => undefined); // ends with the bench
     await bench.pass(100);

@@ -2,6 +2,7 @@ import {
   CaissonError,
   NO_CAPABILITIES,
   type ChannelOpener,
+  type ConsoleChunk,
   type HostSandbox,
   type ImageHost,
   type SandboxHost,
@@ -269,8 +270,8 @@ export class SimHost implements SandboxHost {
     };
   }
 
-  logs(): Promise<readonly string[]> {
-    return this.#request("logs", async () => []);
+  logs(): Promise<ConsoleChunk> {
+    return this.#request("logs", async () => ({ lines: [], end: 0, truncated: false }));
   }
 
   get images(): ImageHost {

@@ -48,6 +48,19 @@ export interface WorkerDescription {
   readonly providers: readonly ProviderReport[];
 }
 
+/** Which lines of a console: the last ones, or those after a byte offset. */
+export type ConsoleRange = { readonly lines: number } | { readonly after: number; readonly limit: number };
+
+/** Lines of a console. */
+export interface ConsoleChunk {
+  /** Oldest first. */
+  readonly lines: readonly string[];
+  /** Byte offset after them. */
+  readonly end: number;
+  /** Not all that was asked for is there any more. */
+  readonly truncated: boolean;
+}
+
 /** Images of a worker. */
 export interface ImageHost {
   list(signal?: AbortSignal): Promise<readonly Image[]>;
@@ -76,7 +89,7 @@ export interface SandboxHost {
   inventory(signal?: AbortSignal): Promise<readonly HostSandbox[]>;
   /** A way to the guest agent. Fails on use with `sandbox_not_found`, `lease_lost` or `agent_unreachable`. */
   guest(ref: SandboxRef): ChannelOpener;
-  /** The last lines the box wrote to its console. */
-  logs(ref: SandboxRef, lines: number, signal?: AbortSignal): Promise<readonly string[]>;
+  /** Lines the box wrote to its console. */
+  logs(ref: SandboxRef, range: ConsoleRange, signal?: AbortSignal): Promise<ConsoleChunk>;
   readonly images: ImageHost;
 }

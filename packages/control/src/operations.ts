@@ -1,4 +1,6 @@
 import type {
+  ConsoleChunk,
+  ConsoleRange,
   CreateSandbox,
   Event,
   ExecLogPage,
@@ -44,7 +46,8 @@ export type OperationName =
   | "port.list"
   | "port.connect"
   | "port.preview"
-  | "stats";
+  | "stats"
+  | "stats.follow";
 
 /** Options of every call. */
 export interface OperationOptions {
@@ -97,8 +100,14 @@ export interface Operations {
   portAccess(id: string, port: number): Promise<"public" | "private" | "ended">;
   /** What was run in a sandbox, newest first, also after its end. */
   execLog(id: string, query: ExecLogQuery, options?: OperationOptions): Promise<ExecLogPage>;
-  /** The last lines of the sandbox's console. */
-  logs(id: string, lines: number, options?: OperationOptions): Promise<readonly string[]>;
+  /** Lines of the sandbox's console: the last ones, or those after a byte offset. */
+  logs(id: string, range: ConsoleRange, options?: OperationOptions): Promise<ConsoleChunk>;
+  /** Lines of the console from there on, as they come; it ends with the sandbox, or with the signal. */
+  followLogs(
+    id: string,
+    from: ConsoleRange,
+    options: OperationOptions & { readonly signal: AbortSignal },
+  ): Promise<AsyncIterable<ConsoleChunk>>;
   /** Events after a position, or the last before one, oldest first, at most `limit`. */
   events(query: ListEventsQuery, options?: OperationOptions): Promise<readonly Event[]>;
   /**

@@ -8,6 +8,8 @@ import {
   toCaissonError,
   type transition,
   type ChannelOpener,
+  type ConsoleChunk,
+  type ConsoleRange,
   type CreateSandbox,
   type Event,
   type ExecLogPage,
@@ -25,6 +27,7 @@ import type { Retention, SandboxRecord, Store } from "@caisson/store";
 import { Admission } from "./admission.ts";
 import { Cleaner, DESTROY_DEADLINE_MS } from "./cleaner.ts";
 import type { ControlDefaults } from "./control-defaults.ts";
+import { followConsole } from "./console-follower.ts";
 import { eventFilter } from "./event-filter.ts";
 import { followEvents, type EventNews } from "./event-follower.ts";
 import { toExecLogEntry } from "./exec-log-view.ts";
@@ -289,13 +292,19 @@ export class Orchestrator implements Operations {
     });
   }
 
-  logs(id: string, lines: number, options: OperationOptions = {}): Promise<readonly string[]> {
-    return this.#measured("logs", id, options, async () => {
-      const seen = await this.#record(id);
-      if (isTerminal(seen.state)) throw sandboxEnded(seen);
-      const host = this.#hostOf(seen);
-      const deadline = { clock: this.#options.clock, ms: ASK_DEADLINE_MS, what: "the console", ...signalOf(options) };
-      return withDeadline(deadline, (signal) => host.logs({ sandboxId: id, epoch: seen.epoch }, lines, signal));
+  logs(id: string, range: ConsoleRange, options: OperationOptions = {}): Promise<ConsoleChunk> {
+    return this.#measured("logs", id, options, async () => this.#readConsole(await this.#unended(id), range, options));
+  }
+
+  followLogs(
+    id: string,
+    from: ConsoleRange,
+    options: OperationOptions & { readonly signal: AbortSignal },
+  ): Promise<AsyncIterable<ConsoleChunk>> {
+    return this.#measured("logs.follow", id, options, async () => {
+      const seen = await this.#unended(id);
+      const read = (range: ConsoleRange): Promise<ConsoleChunk> => this.#readConsole(seen, range, options);
+      return followConsole({ from, read, look: () => this.#record(id), clock: this.#options.clock, signal: options.signal });
     });
   }
 
@@ -384,6 +393,19 @@ export class Orchestrator implements Operations {
     const host = this.#options.hosts.get(seen.workerId);
     if (host === undefined) throw workerUnavailable(seen);
     return host;
+  }
+
+  /** A sandbox that has not ended. */
+  async #unended(id: string): Promise<SandboxRecord> {
+    const seen = await this.#record(id);
+    if (isTerminal(seen.state)) throw sandboxEnded(seen);
+    return seen;
+  }
+
+  #readConsole(seen: SandboxRecord, range: ConsoleRange, options: OperationOptions): Promise<ConsoleChunk> {
+    const host = this.#hostOf(seen);
+    const deadline = { clock: this.#options.clock, ms: ASK_DEADLINE_MS, what: "the console", ...signalOf(options) };
+    return withDeadline(deadline, (signal) => host.logs({ sandboxId: seen.id, epoch: seen.epoch }, range, signal));
   }
 
   async #record(id: string): Promise<SandboxRecord> {

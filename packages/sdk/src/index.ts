@@ -1,5 +1,5 @@
 export { Caisson, DEFAULT_URL, type CaissonOptions } from "./caisson.ts";
-export { Sandbox, type ClientOptions, type ListOptions, type SandboxStats } from "./sandbox.ts";
+export { Sandbox, type ClientOptions, type ListOptions } from "./sandbox.ts";
 export type { CallOptions } from "./call-options.ts";
 // Commands
 export type { Commands } from "./commands.ts";
@@ -51,6 +51,7 @@ export type {
   ProviderReport,
   Replaced,
   Sandbox as SandboxInfo,
+  SandboxStats,
   SignedUrl,
   Token,
   Unpacked,

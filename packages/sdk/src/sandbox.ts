@@ -1,9 +1,19 @@
-import type { CreateSandbox, CreateToken, ExecLogEntry, ExecLogPage, Sandbox as SandboxInfo, Token } from "@caisson/contract";
+import type {
+  ConsolePage,
+  CreateSandbox,
+  CreateToken,
+  ExecLogEntry,
+  ExecLogPage,
+  Sandbox as SandboxInfo,
+  SandboxStats,
+  Token,
+} from "@caisson/contract";
 import type { CallOptions } from "./call-options.ts";
 import { Caisson } from "./caisson.ts";
 import { Commands } from "./commands.ts";
 import { Events } from "./events.ts";
 import { Files } from "./files.ts";
+import { followEvents } from "./sse.ts";
 import { Processes } from "./processes.ts";
 import { Pty } from "./pty.ts";
 
@@ -21,17 +31,6 @@ export interface ListOptions extends ClientOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Sandboxes fetched at a time. @default 100 */
   readonly pageSize?: number | undefined;
-}
-
-/** Figures of a sandbox. */
-export interface SandboxStats {
-  readonly uptime_ms: number;
-  readonly processes: number;
-  readonly sessions: number;
-  readonly memory_bytes: number;
-  readonly cpu_ms: number;
-  readonly disk_total: number;
-  readonly disk_free: number;
 }
 
 /** Time for a sandbox to start, in ms: longer than the server gives it, so that the server's answer comes first. */
@@ -218,18 +217,51 @@ export class Sandbox implements AsyncDisposable {
    */
   async logs(options: CallOptions & { readonly lines?: number } = {}): Promise<readonly string[]> {
     const { signal, timeoutMs, lines } = options;
-    return this.#client.http.json({ signal, timeoutMs, method: "GET", path: `${pathOf(this.id)}/logs`, query: { lines } });
+    const path = `${pathOf(this.id)}/logs`;
+    return (await this.#client.http.json<ConsolePage>({ signal, timeoutMs, method: "GET", path, query: { lines } })).lines;
+  }
+
+  /**
+   * The last lines of its console and those to come, until it ends. When the connection breaks it is made again where it was.
+   *
+   * ```ts
+   * for await (const line of sandbox.followLogs({ lines: 20 })) {
+   *   console.log(line);
+   *   break;
+   * }
+   * ```
+   */
+  async *followLogs(options: CallOptions & { readonly lines?: number } = {}): AsyncGenerator<string, void, void> {
+    const { signal, timeoutMs, lines } = options;
+    const request = { http: this.#client.http, path: `${pathOf(this.id)}/logs/stream`, query: { lines }, signal, timeoutMs };
+    for await (const { event, data } of followEvents(request)) if (event === "lines") yield* (data as ConsolePage).lines;
   }
 
   /**
    * What it uses now.
    *
    * ```ts
-   * const { memory_bytes, processes } = await sandbox.stats();
+   * const { memory, processes } = await sandbox.stats();
    * ```
    */
   async stats(options: CallOptions = {}): Promise<SandboxStats> {
     return this.#client.http.json({ ...options, method: "GET", path: `${pathOf(this.id)}/stats` });
+  }
+
+  /**
+   * What it uses, again and again until it ends; from the second on with the use of processors in between.
+   *
+   * ```ts
+   * for await (const { cpu, memory } of sandbox.statsStream({ interval: "500ms" })) {
+   *   console.log(cpu.percent, memory.used_bytes);
+   *   if (cpu.percent !== null) break;
+   * }
+   * ```
+   */
+  async *statsStream(options: CallOptions & { readonly interval?: string } = {}): AsyncGenerator<SandboxStats, void, void> {
+    const { signal, timeoutMs, interval } = options;
+    const request = { http: this.#client.http, path: `${pathOf(this.id)}/stats/stream`, query: { interval }, signal, timeoutMs };
+    for await (const { event, data } of followEvents(request)) if (event === "stats") yield data as SandboxStats;
   }
 
   /** Destroys it at the end of the scope that holds it with `await using`. */

@@ -21,6 +21,7 @@ import { addRmCommand } from "../commands/rm.ts";
 import { addRunCommand } from "../commands/run.ts";
 import { addServeCommand } from "../commands/serve.ts";
 import { addShellCommand } from "../commands/shell.ts";
+import { addStatsCommand } from "../commands/stats.ts";
 import { addVersionCommand } from "../commands/version.ts";
 import { addWaitCommand } from "../commands/wait.ts";
 import type { Done } from "./leaf.ts";
@@ -45,6 +46,7 @@ export function createProgram(done: Done): Command {
     addCpCommand,
     addFilesCommands,
     addLogsCommand,
+    addStatsCommand,
     addEventsCommand,
     addHistoryCommand,
     addPsCommand,

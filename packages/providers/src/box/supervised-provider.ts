@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import type { Duplex } from "node:stream";
-import { CaissonError, type ProviderReport, type RuntimeReport, type Tier } from "@caisson/contract";
+import { CaissonError, type ConsoleChunk, type ConsoleRange, type ProviderReport, type RuntimeReport, type Tier } from "@caisson/contract";
 import { Link } from "@caisson/link";
 import { cgroupUsage, freezeGroups, isFrozen, thawGroups } from "../cgroups/cgroup-control.ts";
 import { CgroupTree } from "../cgroups/cgroup-tree.ts";
@@ -16,12 +16,13 @@ import { chooseRuntime, refuseUnenforceable } from "./admission.ts";
 import { SOCKET_NAME } from "./agent-arguments.ts";
 import { awaitBoundSocket, BOUND_SOCKET_FOLDER, takeBoundSocket } from "./bound-socket.ts";
 import { BoxQueue } from "./box-queue.ts";
-import { readBoxRecord, readText, writeBoxRecord, type BoxRecord } from "./box-record.ts";
+import { readBoxRecord, writeBoxRecord, type BoxRecord } from "./box-record.ts";
 import { observeBox, supervisedBy } from "./box-status.ts";
 import { connectAgent } from "./connect-agent.ts";
 import { endBox } from "./end-box.ts";
 import { Epochs } from "./epochs.ts";
 import { IdRanges, RANGE_SIZE } from "./id-ranges.ts";
+import { readConsole } from "./read-console.ts";
 import { removeFolder } from "./removal.ts";
 import { makeLayerFolders, planRootFs } from "./rootfs-plan.ts";
 import { findStage } from "./stage.ts";
@@ -138,9 +139,8 @@ export class SupervisedProvider implements Provider {
     return supervisor === undefined ? usage : { ...usage, pids: countProcesses(supervisor.pid) };
   }
 
-  async console(handle: Handle, lines: number): Promise<readonly string[]> {
-    const text = readText(join(this.#find(handle).dir, "console.log")) ?? "";
-    return text === "" ? [] : text.replace(/\n$/, "").split("\n").slice(-lines);
+  async console(handle: Handle, range: ConsoleRange): Promise<ConsoleChunk> {
+    return readConsole(join(this.#find(handle).dir, "console.log"), range);
   }
 
   freeze(handle: Handle, signal?: AbortSignal): Promise<void> {

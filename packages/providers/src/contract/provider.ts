@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import type { Clock, ProviderReport, Random, Resources, SandboxRef, Tier } from "@caisson/contract";
+import type { Clock, ConsoleChunk, ConsoleRange, ProviderReport, Random, Resources, SandboxRef, Tier } from "@caisson/contract";
 
 /** Where a box's root file system comes from. */
 export type RootFs =
@@ -88,8 +88,8 @@ export interface Provider {
   destroy(handle: Handle, signal?: AbortSignal): Promise<void>;
   /** What the box uses now. */
   usage(handle: Handle, signal?: AbortSignal): Promise<BoxUsage>;
-  /** The last lines of the box's console (what the agent and the runtime wrote), oldest first. */
-  console(handle: Handle, lines: number, signal?: AbortSignal): Promise<readonly string[]>;
+  /** Lines of the box's console: what the agent and the runtime wrote. */
+  console(handle: Handle, range: ConsoleRange, signal?: AbortSignal): Promise<ConsoleChunk>;
   /** Optional power, announced by the capability `freeze`. Both idempotent. */
   freeze?(handle: Handle, signal?: AbortSignal): Promise<void>;
   thaw?(handle: Handle, signal?: AbortSignal): Promise<void>;

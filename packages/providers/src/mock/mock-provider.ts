@@ -1,5 +1,14 @@
 import type { Duplex } from "node:stream";
-import { CaissonError, NO_CAPABILITIES, type Capabilities, type ProviderReport, type Resources } from "@caisson/contract";
+import {
+  CaissonError,
+  NO_CAPABILITIES,
+  type Capabilities,
+  type ConsoleChunk,
+  type ConsoleRange,
+  type ProviderReport,
+  type Resources,
+} from "@caisson/contract";
+import { consolePage } from "../contract/console-page.ts";
 import type { Box, BoxSpec, BoxUsage, Handle, Provider, ProviderContext } from "../contract/provider.ts";
 import type { MockBox, MockMachine } from "./mock-machine.ts";
 
@@ -94,8 +103,9 @@ export class MockProvider implements Provider {
     return { memoryBytes: null, cpuMs: null, pids: box === undefined ? null : box.guest.running + 1, oomKills: null };
   }
 
-  async console(handle: Handle, lines: number): Promise<readonly string[]> {
-    return this.#find(handle)?.console.slice(-lines) ?? [];
+  async console(handle: Handle, range: ConsoleRange): Promise<ConsoleChunk> {
+    const bytes = Buffer.from((this.#find(handle)?.console ?? []).map((line) => `${line}\n`).join(""));
+    return consolePage({ size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length) }, range);
   }
 
   async #start(spec: BoxSpec, signal: AbortSignal | undefined): Promise<Box> {

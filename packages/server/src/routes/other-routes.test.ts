@@ -128,8 +128,17 @@ describe("images", () => {
 
 describe("the rest", () => {
   it("logs, stats, events, providers, workers", async () => {
-    expect(await (await server.call("GET", `${box}/logs?lines=2`)).json()).toEqual(["two", "three"]);
-    expect(await json(await server.call("GET", `${box}/stats`))).toMatchObject({ uptime_ms: expect.any(Number), disk_total: 2 });
+    const logs = await json(await server.call("GET", `${box}/logs?lines=2`));
+    expect(logs).toEqual({ lines: ["two", "three"], next_cursor: "3", truncated: false });
+    expect(await json(await server.call("GET", `${box}/logs?after=2`))).toMatchObject({ lines: ["three"] });
+    for (const query of ["after=x", "after=1&lines=1", "limit=1", "lines=0"])
+      expect((await server.call("GET", `${box}/logs?${query}`)).status).toBe(400);
+    expect(await json(await server.call("GET", `${box}/stats`))).toMatchObject({
+      uptime_ms: expect.any(Number),
+      cpu: { percent: null },
+      disk: { total_bytes: 2 },
+    });
+    expect((await server.call("GET", `${box}/stats/stream?interval=1ms`)).status).toBe(400);
     const { items } = (await json(await server.call("GET", "/events?limit=1"))) as { items: unknown[] };
     const event = eventSchema.parse(items[0]);
     expect(((await json(await server.call("GET", `/events?after=${event.seq}`))) as { items: unknown[] }).items).toEqual([]);

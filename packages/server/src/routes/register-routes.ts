@@ -12,6 +12,7 @@ import { formRoutes } from "./form-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { historyRoutes } from "./history-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
+import { observationRoutes } from "./observation-routes.ts";
 import { portRoutes } from "./port-routes.ts";
 import { portSocketRoutes } from "./port-socket-routes.ts";
 import { processInputRoutes, processRoutes } from "./process-routes.ts";
@@ -46,6 +47,7 @@ const JSON_ROUTES = [
   imageRoutes,
   eventRoutes,
   historyRoutes,
+  observationRoutes,
   systemRoutes,
   healthRoutes,
 ];

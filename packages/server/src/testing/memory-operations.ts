@@ -99,9 +99,17 @@ export class MemoryOperations implements Operations {
     return { items: [], next_cursor: null };
   };
 
-  logs: Operations["logs"] = async (id, lines) => {
+  logs: Operations["logs"] = async (id, range) => {
     await this.get(id);
-    return ["one", "two", "three"].slice(-lines);
+    const lines = ["one", "two", "three"];
+    return { lines: "lines" in range ? lines.slice(-range.lines) : lines.slice(range.after), end: 3, truncated: false };
+  };
+
+  followLogs: Operations["followLogs"] = async (id, from) => {
+    const chunk = await this.logs(id, from);
+    return (async function* () {
+      yield chunk;
+    })();
   };
 
   events: Operations["events"] = async ({ after = 0, limit = 100 }) => this.#events.filter((event) => event.seq > after).slice(0, limit);

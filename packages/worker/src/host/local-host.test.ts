@@ -78,7 +78,7 @@ test("starts a box, reaches its agent, and leaves nothing after destroy", async 
   expect(await new GuestClient(host.guest(box)).stats()).toMatchObject({ sessions: 0 });
   expect(await host.inspect(id)).toEqual(box);
   expect(await host.inventory()).toEqual([box]);
-  expect(await host.logs(box, 1)).toEqual(["second"]);
+  expect(await host.logs(box, { lines: 1 })).toMatchObject({ lines: ["second"] });
   expect((await host.images.list())[0]).toMatchObject({ name: "host", sandboxes: 1 });
   expect(await readFile(join(dir, "worker/records", `${id}.json`), "utf8")).not.toContain('"env"');
 

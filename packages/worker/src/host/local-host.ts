@@ -6,6 +6,8 @@ import {
   VERSION,
   type ChannelOpener,
   type Clock,
+  type ConsoleChunk,
+  type ConsoleRange,
   type HostSandbox,
   type ProviderReport,
   type Random,
@@ -30,7 +32,6 @@ import { ProviderReports } from "./provider-reports.ts";
 import { RecordStore } from "./record-store.ts";
 
 const DEADLINES: HostDeadlines = { start: 90_000, hello: 10_000, destroy: 60_000, ask: 15_000, health: 5_000 };
-const MAX_LOG_LINES = 10_000;
 
 /** What a host is made with. */
 export interface LocalHostOptions {
@@ -191,15 +192,14 @@ export class LocalHost implements SandboxHost {
     };
   }
 
-  async logs(ref: SandboxRef, lines: number, signal?: AbortSignal): Promise<readonly string[]> {
+  async logs(ref: SandboxRef, range: ConsoleRange, signal?: AbortSignal): Promise<ConsoleChunk> {
     await this.#ready();
     const { handle, provider: name } = this.#owned(ref);
     const provider = this.#parts.providers.get(name);
-    if (handle === null || provider === undefined) return [];
+    if (handle === null || provider === undefined) return { lines: [], end: 0, truncated: false };
     const { clock, deadlines } = this.#parts;
-    const wanted = Math.min(Math.max(0, Math.floor(lines)), MAX_LOG_LINES);
     const doing = "reading a box's console";
-    return withDeadline({ clock, ms: deadlines.ask, doing, signal }, (limited) => provider.console(handle, wanted, limited));
+    return withDeadline({ clock, ms: deadlines.ask, doing, signal }, (limited) => provider.console(handle, range, limited));
   }
 
   async #recover(signal: AbortSignal | undefined): Promise<void> {

@@ -106,7 +106,9 @@ export function lifecycleCases(get: () => Subject): void {
       const subject = get();
       const { box } = await subject.shared();
       expect(Object.keys(await subject.provider.usage(box.handle)).sort()).toEqual(["cpuMs", "memoryBytes", "oomKills", "pids"]);
-      expect((await subject.provider.console(box.handle, 5)).length).toBeLessThanOrEqual(5);
+      const { lines, end } = await subject.provider.console(box.handle, { lines: 5 });
+      expect(lines.length).toBeLessThanOrEqual(5);
+      expect(await subject.provider.console(box.handle, { after: end, limit: 5 })).toMatchObject({ truncated: false });
     });
 
     it("freezes and thaws", async (context) => {
