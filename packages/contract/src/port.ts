@@ -44,11 +44,16 @@ export const publishPortSchema = z
   .meta({ id: "PublishPort" });
 export type PublishPort = z.infer<typeof publishPortSchema>;
 
-/** A published port. */
-export const publishedPortSchema = z
-  .strictObject({ port: z.int(), public: z.boolean(), url: z.url().meta({ description: "Its preview" }) })
-  .meta({ id: "PublishedPort" });
-export type PublishedPort = z.infer<typeof publishedPortSchema>;
+/** Who may see a port. */
+export const portVisibilitySchema = z
+  .strictObject({
+    port: portSchema.shape.port,
+    published: portSchema.shape.published,
+    public: portSchema.shape.public,
+    url: portSchema.shape.url,
+  })
+  .meta({ id: "PortVisibility" });
+export type PortVisibility = z.infer<typeof portVisibilitySchema>;
 
 /** Body of `POST /sandboxes/{id}/ports/{port}/token`. */
 export const createPortTokenSchema = z

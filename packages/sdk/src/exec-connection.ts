@@ -3,6 +3,7 @@ import { CaissonApiError, errorFromWire } from "./api-error.ts";
 import type { CommandExit, OutputStream } from "./command-event.ts";
 import { toEvent } from "./exec-record.ts";
 import type { HttpClient } from "./http-client.ts";
+import { broken, closedBy, malformed, opened, OPENING_MS } from "./web-socket.ts";
 
 /** What the other side of a connection says. */
 export type ExecMessage =
@@ -11,9 +12,6 @@ export type ExecMessage =
   | { readonly type: "gap"; readonly stream: OutputStream; readonly from: number; readonly to: number }
   | { readonly type: "stdin_closed"; readonly message: string }
   | ({ readonly type: "exit" } & CommandExit);
-
-/** Time for the switch to WebSocket, in ms. */
-const OPENING_MS = 15_000;
 
 /** How often the other side is asked whether it is there, in ms. A link that died says nothing by itself. */
 const PING_MS = 15_000;
@@ -150,24 +148,6 @@ export class ExecConnection {
   }
 }
 
-/** Whether a socket opened. */
-function opened(socket: WebSocket, signal: AbortSignal | undefined): Promise<boolean> {
-  return new Promise((resolve) => {
-    const settle = (open: boolean): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", refuse);
-      if (!open) socket.close();
-      resolve(open);
-    };
-    const refuse = (): void => settle(false);
-    const timer = setTimeout(refuse, OPENING_MS);
-    signal?.addEventListener("abort", refuse, { once: true });
-    socket.addEventListener("open", () => settle(true), { once: true });
-    socket.addEventListener("error", refuse, { once: true });
-    socket.addEventListener("close", refuse, { once: true });
-  });
-}
-
 function toOutput(data: Uint8Array): ExecMessage {
   const stream = data[0] === 1 ? "stdout" : data[0] === 2 ? "stderr" : undefined;
   if (stream === undefined) throw malformed();
@@ -200,18 +180,4 @@ function toMessage(data: unknown): ExecMessage | undefined {
     default:
       return undefined;
   }
-}
-
-/** What a close code says when no `error` came before it. */
-function closedBy(code: number, reason: string): CaissonApiError {
-  if (code >= 4400 && code < 4600) return errorFromWire({ code: reason }, { status: code - 4000 });
-  return broken(code === 1001 ? "The server went away." : `The connection broke (${code}).`);
-}
-
-function broken(message: string): CaissonApiError {
-  return new CaissonApiError("server_unreachable", message);
-}
-
-function malformed(): CaissonApiError {
-  return new CaissonApiError("protocol_error", "The server sent a message that does not fit the protocol.");
 }

@@ -28,6 +28,9 @@ export type { UploadOptions, UploadProgress } from "./resumable-upload.ts";
 export type { SearchMatch, SearchOptions, SearchSummary } from "./file-search.ts";
 export type { WatchItem, WatchOptions } from "./file-watch.ts";
 export type { Content, HttpClient } from "./http-client.ts";
+// Ports
+export { Ports, type ConnectPortOptions } from "./ports.ts";
+export type { PortConnection } from "./port-connection.ts";
 // Images, providers, events
 export type { Images } from "./images.ts";
 export type { Providers } from "./providers.ts";
@@ -47,6 +50,9 @@ export type {
   FileInfo,
   FileList,
   Image,
+  Port,
+  PortToken,
+  PortVisibility,
   Process,
   ProviderReport,
   Replaced,

@@ -14,6 +14,7 @@ import { Commands } from "./commands.ts";
 import { Events } from "./events.ts";
 import { Files } from "./files.ts";
 import { followEvents } from "./sse.ts";
+import { Ports } from "./ports.ts";
 import { Processes } from "./processes.ts";
 import { Pty } from "./pty.ts";
 
@@ -53,6 +54,8 @@ export class Sandbox implements AsyncDisposable {
   readonly pty: Pty;
   /** Reads and writes files. */
   readonly files: Files;
+  /** What listens in it, and who may see that. */
+  readonly ports: Ports;
   /** What happened to it and in it. */
   readonly events: Events;
   readonly #client: Caisson;
@@ -65,6 +68,7 @@ export class Sandbox implements AsyncDisposable {
     this.commands = new Commands(client.http, this.processes, info.id);
     this.pty = new Pty(client.http, this.processes, info.id);
     this.files = new Files(client.http, info.id);
+    this.ports = new Ports(client.http, info.id);
     this.events = new Events(client.http, info.id);
   }
 

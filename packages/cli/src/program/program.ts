@@ -10,18 +10,21 @@ import { addEventsCommand } from "../commands/events.ts";
 import { addExecCommand } from "../commands/exec.ts";
 import { addExtendCommand } from "../commands/extend.ts";
 import { addFilesCommands } from "../commands/files.ts";
+import { addForwardCommand } from "../commands/forward.ts";
 import { addGetCommand } from "../commands/get.ts";
 import { addHistoryCommand } from "../commands/history.ts";
 import { addImageCommands } from "../commands/image.ts";
 import { addKillCommand } from "../commands/kill.ts";
 import { addLogsCommand } from "../commands/logs.ts";
 import { addLsCommand } from "../commands/ls.ts";
+import { addPortsCommand } from "../commands/ports.ts";
 import { addPsCommand } from "../commands/ps.ts";
 import { addRmCommand } from "../commands/rm.ts";
 import { addRunCommand } from "../commands/run.ts";
 import { addServeCommand } from "../commands/serve.ts";
 import { addShellCommand } from "../commands/shell.ts";
 import { addStatsCommand } from "../commands/stats.ts";
+import { addUrlCommand } from "../commands/url.ts";
 import { addVersionCommand } from "../commands/version.ts";
 import { addWaitCommand } from "../commands/wait.ts";
 import type { Done } from "./leaf.ts";
@@ -53,6 +56,9 @@ export function createProgram(done: Done): Command {
     addAttachCommand,
     addWaitCommand,
     addKillCommand,
+    addPortsCommand,
+    addUrlCommand,
+    addForwardCommand,
     addExtendCommand,
     addRmCommand,
     addImageCommands,

@@ -297,7 +297,7 @@ describe("access", () => {
   it("opens public ports to anyone, until they are private again", async () => {
     const { port } = await upstream(hello);
     const put = await server.call("PUT", `/sandboxes/${id}/ports/${port}`, { json: { public: true } });
-    expect(await put.json()).toEqual({ port, public: true, url: `http://${hostOf(port)}/` });
+    expect(await put.json()).toEqual({ port, published: true, public: true, url: `http://${hostOf(port)}/` });
     expect((await byHost(port, "/", { headers: {} })).status).toBe(200);
     expect((await byHost(port, "/", { headers: { authorization: "Bearer its-own" } })).body.toString()).toContain("Bearer its-own");
     expect((await server.call("DELETE", `/sandboxes/${id}/ports/${port}`)).status).toBe(204);

@@ -8,10 +8,11 @@ import {
   portListSchema,
   PORT_PATTERN,
   portTokenSchema,
+  portVisibilitySchema,
   PREVIEW_TOKEN_PARAMETER,
-  publishedPortSchema,
   publishPortSchema,
   type Port,
+  type PortVisibility,
 } from "@caisson/contract";
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
@@ -52,7 +53,7 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
       const { scope, params } = request;
       const listening = await operations.withGuest(params.id, "port.list", (guest) => guest.ports(scope.bound), scope.bound);
       const published = new Map((await operations.publishedPorts(params.id, scope.bound)).map((one) => [one.port, one]));
-      const view = (port: number): Pick<Port, "port" | "published" | "public" | "url"> => ({
+      const view = (port: number): PortVisibility => ({
         port,
         published: published.has(port),
         public: published.get(port)?.public ?? false,
@@ -85,13 +86,34 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
       description: "Whether its preview needs a key or token. It is kept until the sandbox ends, whether or not something listens now.",
       params: portParams,
       body: publishPortSchema,
-      response: { 200: publishedPortSchema.describe("The port"), ...errors },
+      response: { 200: portVisibilitySchema.describe("The port"), ...errors },
     },
     handler: async (request, reply) => {
       const { scope, params, body } = request;
       const port = Number(params.port);
       await operations.publishPort(params.id, { port, public: body.public }, scope.unbound);
-      return reply.send({ port, public: body.public, url: urlOf(request, params.id, port) });
+      return reply.send({ port, published: true, public: body.public, url: urlOf(request, params.id, port) });
+    },
+  });
+
+  app.route({
+    method: "GET",
+    url: "/sandboxes/:id/ports/:port",
+    config: { access: "api" },
+    schema: {
+      tags,
+      operationId: "getPort",
+      summary: "Get a port's visibility and address",
+      description: "Whether or not something listens there.",
+      params: portParams,
+      response: { 200: portVisibilitySchema.describe("The port"), ...errors },
+    },
+    handler: async (request, reply) => {
+      const { scope, params } = request;
+      const port = Number(params.port);
+      const published = (await operations.publishedPorts(params.id, scope.bound)).find((one) => one.port === port);
+      const open = published?.public ?? false;
+      return reply.send({ port, published: published !== undefined, public: open, url: urlOf(request, params.id, port) });
     },
   });
 

@@ -1,0 +1,191 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { Caisson, Sandbox, type CaissonApiError, type PortConnection } from "@caisson/sdk";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { openBrowser } from "../harness/browser.ts";
+import { TestServer } from "../harness/server.ts";
+
+const CLI = new URL("../../packages/cli/bin/caisson.mjs", import.meta.url).pathname;
+
+/** 7001 echoes, 7002 says all it has and reads nothing, 7003 counts what it is told and answers with the number. */
+const PROGRAM = `
+const { createServer } = require("node:net");
+const serve = (port, handler) => createServer({ allowHalfOpen: true }, (socket) => { socket.on("error", () => {}); handler(socket); }).listen(port, "127.0.0.1");
+serve(7001, (socket) => socket.pipe(socket));
+serve(7002, (socket) => { const piece = Buffer.alloc(1 << 20); const more = () => { while (socket.write(piece)); socket.once("drain", more); }; more(); });
+serve(7003, (socket) => { let count = 0; socket.on("data", (chunk) => (count += chunk.length)); socket.on("end", () => socket.end(String(count))); });
+`;
+
+let server: TestServer;
+let sandbox: Sandbox;
+
+beforeAll(async () => {
+  server = await TestServer.start();
+  sandbox = await Sandbox.create({}, { client: new Caisson({ url: server.url, apiKey: server.apiKey }) });
+  await sandbox.commands.spawn(["node", "-e", PROGRAM]);
+  await vi.waitUntil(async () => (await sandbox.ports.list()).length === 3, { timeout: 40_000, interval: 100 });
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+async function readAll(connection: PortConnection): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const bytes of connection.readable) chunks.push(bytes);
+  return Buffer.concat(chunks);
+}
+
+describe("sandbox.ports", () => {
+  it("publishes, links and lists", async () => {
+    expect(await sandbox.ports.list()).toMatchObject([7001, 7002, 7003].map((port) => ({ port, listening: true, public: false })));
+    const url = await sandbox.ports.url(7001);
+    expect(await sandbox.ports.publish(7001)).toEqual({ port: 7001, published: true, public: true, url });
+    await sandbox.ports.unpublish(7001);
+    const link = await sandbox.ports.token(7001, { ttl: "5m" });
+    expect(link.url).toBe(`${url}?caisson_token=${link.token}`);
+  });
+
+  it("connects: bytes both ways, each side's end by itself", async () => {
+    using connection = await sandbox.ports.connect(7001);
+    const bytes = randomBytes(3_000_000);
+    const writer = connection.writable.getWriter();
+    const written = writer.write(bytes).then(() => writer.close());
+    expect((await readAll(connection)).equals(bytes)).toBe(true);
+    await written;
+    using counted = await sandbox.ports.connect(7003);
+    await new Blob([bytes]).stream().pipeTo(counted.writable);
+    expect(String(await readAll(counted))).toBe("3000000");
+  });
+
+  it("takes no more from a server than is read, and sends no more than it takes", async () => {
+    using connection = await sandbox.ports.connect(7002, { window: 65_536 });
+    const writer = connection.writable.getWriter();
+    let sent = 0;
+    let waits = false;
+    // It reads nothing: the buffers of its kernel fill, then the writer waits.
+    const writing = (async () => {
+      for (;;) {
+        await writer.write(new Uint8Array(65_536));
+        sent += 65_536;
+      }
+    })();
+    writing.catch(() => undefined);
+    let before = -1;
+    await vi.waitUntil(() => ((waits = sent === before), (before = sent), waits), { timeout: 30_000, interval: 300 });
+    expect(sent).toBeLessThan(50_000_000);
+    const reader = connection.readable.getReader();
+    for (let received = 0; received < 5_000_000;) received += (await reader.read()).value?.length ?? 0;
+    connection.close();
+    await expect(writing).rejects.toMatchObject({ code: "server_unreachable" });
+  });
+
+  it("says why there is no connection, and ends with the signal", async () => {
+    const code = (promise: Promise<unknown>): Promise<unknown> =>
+      promise.then(
+        () => "none",
+        (error: CaissonApiError) => error.code,
+      );
+    expect(await code(sandbox.ports.connect(9))).toBe("connection_refused");
+    const stop = new AbortController();
+    using connection = await sandbox.ports.connect(7001, { signal: stop.signal });
+    const read = readAll(connection);
+    stop.abort(new Error("enough"));
+    await expect(read).rejects.toThrow("enough");
+  });
+
+  it("connects from a page in Chromium with nothing but a token", async () => {
+    const { outputFiles } = await build({
+      stdin: { contents: 'export * from "@caisson/sdk";', resolveDir: join(CLI, "..") },
+      bundle: true,
+      format: "iife",
+      globalName: "sdk",
+      conditions: ["@caisson/source"],
+      write: false,
+    });
+    const { token } = await sandbox.ports.token(7001);
+    const browser = await openBrowser();
+    try {
+      const page = await (await browser.newContext({ bypassCSP: true })).newPage();
+      await page.goto(`${server.url}/live`);
+      await page.addScriptTag({ content: outputFiles[0]?.text ?? "" });
+      const echoed = await page.evaluate(`(async () => {
+        const client = new sdk.Caisson({ url: ${JSON.stringify(server.url)}, token: ${JSON.stringify(token)} });
+        const connection = await new sdk.Ports(client.http, ${JSON.stringify(sandbox.id)}).connect(7001);
+        const writer = connection.writable.getWriter();
+        await writer.write(new TextEncoder().encode("from a page"));
+        await writer.close();
+        let text = "";
+        const reader = connection.readable.pipeThrough(new TextDecoderStream()).getReader();
+        for (let next; !(next = await reader.read()).done;) text += next.value;
+        return text;
+      })()`);
+      expect(echoed).toBe("from a page");
+    } finally {
+      await browser.close();
+    }
+  });
+});
+
+describe("the command line", () => {
+  const start = (...args: string[]): ChildProcess =>
+    spawn(process.execPath, [CLI, ...args], { env: server.cliEnv, stdio: ["ignore", "pipe", "pipe"] });
+  const said = async (child: ChildProcess, stream: "stdout" | "stderr", text: string): Promise<string> => {
+    let all = "";
+    child[stream]?.on("data", (chunk: Buffer) => (all += chunk.toString()));
+    await vi.waitUntil(() => all.includes(text), { timeout: 30_000 });
+    return all;
+  };
+  const run = async (...args: string[]): Promise<string> => {
+    const child = start(...args);
+    const chunks: Buffer[] = [];
+    child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk));
+    expect(await once(child, "close")).toEqual([0, null]);
+    return Buffer.concat(chunks).toString();
+  };
+  const exchange = async (local: number, text: string): Promise<string> => {
+    const socket = connect({ host: "127.0.0.1", port: local });
+    socket.end(text);
+    let answer = "";
+    for await (const chunk of socket) answer += String(chunk);
+    return answer;
+  };
+
+  it("lists ports and prints links", async () => {
+    expect(await run("ports", sandbox.id)).toMatch(/PORT +ADDRESS .*\n7001 +127\.0\.0\.1 .*private +http:\/\/7001-/);
+    expect(await run("url", sandbox.id, "7001", "--ttl", "2h")).toContain("/?caisson_token=");
+    expect(await run("url", sandbox.id, "7001", "--public")).toBe(`${await sandbox.ports.url(7001)}\n`);
+    expect(JSON.parse(await run("ports", sandbox.id, "--json"))).toMatchObject([{ public: true }, {}, {}]);
+    await run("url", sandbox.id, "7001", "--private");
+    expect((await sandbox.ports.list())[0]?.public).toBe(false);
+  });
+
+  it("forwards several ports, tells of connections, and outlives a restart of the server", async () => {
+    const forward = start("forward", sandbox.id, "0:7001", "0:7003", "-v");
+    try {
+      const lines = await said(forward, "stdout", ":7003\n");
+      const [echo = 0, count = 0] = [...lines.matchAll(/^127\.0\.0\.1:(\d+) -> /gm)].map((match) => Number(match[1]));
+      const told = said(forward, "stderr", "closed, 5 bytes sent, 5 received");
+      expect(await exchange(echo, "hello")).toBe("hello");
+      expect(await exchange(count, "x".repeat(1_000_000))).toBe("1000000");
+      expect(await told).toMatch(/#1 \d+ -> 7001: open\n/);
+      await server.kill9();
+      await server.up();
+      expect(await exchange(echo, "again")).toBe("again");
+      // It ends with the sandbox.
+      sandbox = await Sandbox.connect(sandbox.id, { client: new Caisson({ url: server.url, apiKey: server.apiKey }) });
+      await sandbox.destroy();
+      const ended = once(forward, "close");
+      const why = said(forward, "stderr", "The sandbox is destroyed.");
+      expect(await exchange(echo, "never")).toBe("");
+      expect((await ended)[0]).toBe(3);
+      await why;
+    } finally {
+      forward.kill("SIGKILL");
+    }
+  });
+});
