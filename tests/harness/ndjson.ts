@@ -1,16 +1,25 @@
 import type { ExecRecord } from "@caisson/contract";
 
 /** The records of a streamed answer, as they arrive. */
-export async function* ndjson(response: Response): AsyncGenerator<ExecRecord, void, void> {
+export function ndjson(response: Response): AsyncGenerator<ExecRecord, void, void> {
   if (response.body === null) throw new Error("no body");
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of response.body) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) if (line !== "") yield JSON.parse(line) as ExecRecord;
+  return ndjsonRecords(response.body);
+}
+
+/** The records in a stream of bytes, as they arrive. */
+export async function* ndjsonRecords(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ExecRecord, void, void> {
+  let parts: Uint8Array[] = [];
+  for await (const chunk of chunks) {
+    let from = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
+      parts.push(chunk.subarray(from, end));
+      yield JSON.parse(Buffer.concat(parts).toString()) as ExecRecord;
+      parts = [];
+      from = end + 1;
+    }
+    if (from < chunk.length) parts.push(chunk.subarray(from));
   }
-  if (rest !== "") throw new Error(`the stream ended inside a record: ${rest.slice(0, 100)}`);
+  if (parts.length > 0) throw new Error(`the stream ended inside a record: ${Buffer.concat(parts).toString().slice(0, 100)}`);
 }
 
 /** The bytes of an output record. */

@@ -67,7 +67,6 @@ impl Server {
         self.next_session += 1;
         let Plumbing { input, outputs, .. } = plumbing;
         let [stdout, stderr] = outputs;
-        let limit = spec.output_limit;
         let mut session = Session {
             id,
             user_name: user.name,
@@ -75,7 +74,7 @@ impl Server {
             pid: 0,
             keeper: Some(keeper),
             status: None,
-            streams: [Stream::new(stdout, limit), Stream::new(stderr, limit)],
+            streams: [Stream::new(stdout, &spec), Stream::new(stderr, &spec)],
             input: Input {
                 fd: input,
                 queue: VecDeque::new(),

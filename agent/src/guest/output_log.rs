@@ -13,6 +13,10 @@ pub const MEMORY: u64 = 262_144;
 /// so a stream of full pieces reaches them as whole frames.
 pub const CHUNK: usize = 65_536 - HEADER;
 
+/// Most bytes kept behind what a reader took: so many may be on their way to
+/// it, in sockets we do not see, when its connection breaks.
+const BEHIND: u64 = 16 << 20;
+
 enum SpoolState {
     Unused,
     Ring(Spool),
@@ -26,7 +30,10 @@ pub struct OutputLog {
     memory_start: u64,
     start: u64,
     end: u64,
+    /// Most bytes kept.
     limit: u64,
+    /// How many of them are kept behind the mark, whatever waits after it.
+    behind: u64,
     spool: SpoolState,
 }
 
@@ -53,8 +60,18 @@ impl OutputLog {
             start: 0,
             end: 0,
             limit: limit.max(1),
+            behind: 0,
             spool: SpoolState::Unused,
         }
+    }
+
+    /// The same, and as many bytes again, though not more than `BEHIND`, are
+    /// kept behind the mark.
+    pub fn with_bytes_behind(limit: u64) -> OutputLog {
+        let mut log = OutputLog::new(limit);
+        log.behind = log.limit.min(BEHIND);
+        log.limit += log.behind;
+        log
     }
 
     pub fn start(&self) -> u64 {
@@ -73,8 +90,8 @@ impl OutputLog {
         self.end - self.memory_start
     }
 
-    /// Bytes that may be appended without losing any from `mark` on;
-    /// without a mark the oldest bytes may always go.
+    /// Bytes that may be appended without losing any from a little before
+    /// `mark` on; without a mark the oldest bytes may always go.
     pub fn room(&self, mark: Option<u64>) -> u64 {
         let mark = match mark {
             None => return u64::MAX,
@@ -82,7 +99,7 @@ impl OutputLog {
         };
         let capacity = match self.spool {
             SpoolState::Failed => self.limit.min(MEMORY),
-            _ => self.limit,
+            _ => self.limit - self.behind,
         };
         let held = self.end - mark.clamp(self.start, self.end);
         capacity.saturating_sub(held)
@@ -291,6 +308,21 @@ mod tests {
         assert_eq!(log.room(None), u64::MAX);
         log.append(&pattern(60, 150), Some(50));
         assert_eq!((log.start(), log.end(), log.room(Some(50))), (50, 150, 0));
+    }
+
+    #[test]
+    fn bytes_behind_the_mark_stay_for_who_takes_them_again() {
+        let mut log = OutputLog::with_bytes_behind(100);
+        assert_eq!(log.room(Some(0)), 100);
+        log.append(&pattern(0, 400), Some(300));
+        assert_eq!(
+            (log.start(), log.end(), log.room(Some(300))),
+            (200, 400, 0)
+        );
+        let mut large = OutputLog::with_bytes_behind(4 * BEHIND);
+        assert_eq!(large.room(Some(0)), 4 * BEHIND);
+        large.append(&pattern(0, 300), Some(0));
+        assert_eq!(large.room(Some(200)), 4 * BEHIND - 100);
     }
 
     #[test]

@@ -31,11 +31,15 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(fd: Option<OwnedFd>, limit: u64) -> Stream {
+    pub fn new(fd: Option<OwnedFd>, spec: &ProcessSpec) -> Stream {
+        let log = match spec.on_full {
+            OnFull::Block => OutputLog::with_bytes_behind(spec.output_limit),
+            OnFull::Drop => OutputLog::new(spec.output_limit),
+        };
         Stream {
             complete: fd.is_none(),
             fd,
-            log: OutputLog::new(limit),
+            log,
             watched: false,
             drain: None,
             busy: false,

@@ -59,7 +59,7 @@ export const processFields = {
     .meta({ description: "Bytes of output kept per stream in the sandbox. Default 64 MiB" }),
   on_full: z.enum(["block", "drop"]).optional().meta({
     description:
-      "When that is full: stop the writer, or drop the oldest bytes and report a gap. Default: `block`, in the background `drop`",
+      "When that is full: stop the writer, or drop the oldest bytes and report a gap. With `block` as many bytes again, at most 16 MiB, are kept behind what the slowest reader took, so that one whose connection breaks goes on without a gap. Default: `block`, in the background `drop`",
   }),
   limits: processLimitsSchema.optional().meta({ description: "Resource limits. Default: the sandbox's" }),
   tag: processTagSchema.optional(),

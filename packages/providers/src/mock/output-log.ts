@@ -1,5 +1,8 @@
 import type { Changes } from "./changes.ts";
 
+/** Most bytes kept behind what a reader took. */
+const BEHIND = 16_777_216;
+
 /** One output stream of a mock process: bytes by offset, a bounded number of them kept. */
 export class OutputLog {
   /** Offset of the first byte kept. */
@@ -9,12 +12,15 @@ export class OutputLog {
   /** Up to where a reader took them. */
   mark = 0;
   readonly #limit: number;
+  /** Bytes kept behind what a reader took, for one whose connection breaks. */
+  readonly #behind: number;
   readonly #onFull: "block" | "drop";
   readonly #changes: Changes;
   #chunks: { readonly offset: number; readonly bytes: Uint8Array }[] = [];
 
   constructor(limit: number, onFull: "block" | "drop", changes: Changes) {
     this.#limit = limit;
+    this.#behind = onFull === "drop" ? 0 : Math.min(limit, BEHIND);
     this.#onFull = onFull;
     this.#changes = changes;
   }
@@ -53,7 +59,7 @@ export class OutputLog {
   }
 
   #trim(): void {
-    const oldest = this.end - this.#limit;
+    const oldest = this.end - this.#limit - this.#behind;
     while (this.#chunks.length > 0) {
       const first = this.#chunks[0] as { offset: number; bytes: Uint8Array };
       if (first.offset >= oldest) break;
