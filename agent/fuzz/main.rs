@@ -2,6 +2,7 @@
 //! form runs with `cargo test`; `CAISSON_FUZZ_CASES` makes it longer and
 //! `CAISSON_FUZZ_SEED` replays the case a failure has printed.
 
+mod archives;
 mod random;
 mod targets;
 mod whole;

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 
-const METHODS: [&str; 21] = [
+const METHODS: [&str; 32] = [
     "SpawnSession",
     "ExecCommand",
     "StreamOutput",
@@ -35,6 +35,17 @@ const METHODS: [&str; 21] = [
     "Nothing",
     "",
     "Remove",
+    "GetXattrs",
+    "SetXattr",
+    "RemoveXattr",
+    "Digest",
+    "OpenUpload",
+    "WriteUpload",
+    "GetUpload",
+    "CommitUpload",
+    "CancelUpload",
+    "ReadTree",
+    "WriteTree",
 ];
 
 /// A call that is nearly right, with harmless contents.

@@ -57,6 +57,7 @@ impl Server {
                 Ok(())
             }
             "Shutdown" => self.shutdown_call(source, params),
+            "WriteTree" => self.write_tree(source, params),
             "OpenUpload" | "WriteUpload" | "GetUpload" | "CommitUpload" | "CancelUpload" => {
                 self.upload_call(source, method, params)
             }
@@ -296,6 +297,7 @@ impl Server {
                 Box::new(ChangeJob::new(path, change, p.flag("recursive", false)?))
             }
             "GetXattrs" | "SetXattr" | "RemoveXattr" => Box::new(calls::xattr_job(method, p)?),
+            "ReadTree" => Box::new(calls::read_tree_job(p)?),
             "Digest" => Box::new(DigestJob::new(p.required_path("path")?)),
             _ => {
                 let message = format!("no such method: {}", clip(method));

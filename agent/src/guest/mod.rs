@@ -34,6 +34,7 @@ pub mod signals;
 pub mod spool;
 pub mod startup;
 pub mod stats;
+pub mod tar;
 pub mod timers;
 pub mod tree;
 pub mod uploads;

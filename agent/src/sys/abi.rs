@@ -16,6 +16,7 @@ pub mod arch {
     pub const SYS_CLOSE_RANGE: i64 = 436;
     pub const SYS_RENAMEAT2: i64 = 316;
     pub const SYS_SECCOMP: i64 = 317;
+    pub const SYS_UTIMENSAT: i64 = 280;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -31,6 +32,7 @@ pub mod arch {
     pub const SYS_CLOSE_RANGE: i64 = 436;
     pub const SYS_RENAMEAT2: i64 = 276;
     pub const SYS_SECCOMP: i64 = 277;
+    pub const SYS_UTIMENSAT: i64 = 88;
 }
 
 pub use arch::*;
@@ -50,6 +52,9 @@ pub const AT_SYMLINK_NOFOLLOW: i32 = 0x100;
 pub const AT_REMOVEDIR: i32 = 0x200;
 pub const AT_SYMLINK_FOLLOW: i32 = 0x400;
 pub const AT_EMPTY_PATH: i32 = 0x1000;
+/// Leaves a time of `utimensat` as it is.
+pub const UTIME_OMIT: i64 = (1 << 30) - 2;
+pub const S_IFIFO: u32 = 0o1_0000;
 pub const RENAME_NOREPLACE: u32 = 1;
 
 pub const EPERM: i32 = 1;
@@ -165,6 +170,13 @@ pub const M_ARENA_MAX: i32 = -8;
 pub struct EpollEvent {
     pub events: u32,
     pub data: u64,
+}
+
+/// `struct timespec`: seconds and nanoseconds.
+#[repr(C)]
+pub struct TimeSpec {
+    pub seconds: i64,
+    pub nanos: i64,
 }
 
 #[repr(C)]
@@ -283,6 +295,10 @@ extern "C" {
         gid: c_uint,
         flags: c_int,
     ) -> c_int;
+    pub fn mkdirat(dir: c_int, path: *const c_char, mode: c_uint) -> c_int;
+    pub fn mknodat(dir: c_int, path: *const c_char, mode: c_uint, device: u64) -> c_int;
+    pub fn symlinkat(target: *const c_char, dir: c_int, path: *const c_char) -> c_int;
+    pub fn syncfs(fd: c_int) -> c_int;
     pub fn linkat(
         from: c_int,
         a: *const c_char,

@@ -59,19 +59,63 @@ pub fn link_at(from: RawFd, a: &CStr, to: RawFd, b: &CStr, flags: i32) -> io::Re
 }
 
 /// Renames; an existing destination is an error.
-pub fn rename_no_replace(a: &CStr, b: &CStr) -> io::Result<()> {
+pub fn rename_no_replace(from: RawFd, a: &CStr, to: RawFd, b: &CStr) -> io::Result<()> {
     // SAFETY: as above.
     let done = unsafe {
         abi::syscall(
             abi::SYS_RENAMEAT2,
-            abi::AT_FDCWD,
+            from,
             a.as_ptr(),
-            abi::AT_FDCWD,
+            to,
             b.as_ptr(),
             abi::RENAME_NOREPLACE,
         )
     };
     check(done as c_int).map(|_| ())
+}
+
+pub fn make_dir_at(dir: RawFd, name: &CStr, mode: u32) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::mkdirat(dir, name.as_ptr(), mode) }).map(|_| ())
+}
+
+pub fn make_fifo_at(dir: RawFd, name: &CStr, mode: u32) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::mknodat(dir, name.as_ptr(), abi::S_IFIFO | mode, 0) }).map(|_| ())
+}
+
+pub fn symlink_at(target: &CStr, dir: RawFd, name: &CStr) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { abi::symlinkat(target.as_ptr(), dir, name.as_ptr()) }).map(|_| ())
+}
+
+/// Sets when the content of an entry, or of the descriptor itself without a
+/// name, was changed; a symlink is not followed.
+pub fn set_mtime_at(dir: RawFd, name: Option<&CStr>, mtime: (i64, u32)) -> io::Result<()> {
+    let times = [
+        abi::TimeSpec {
+            seconds: 0,
+            nanos: abi::UTIME_OMIT,
+        },
+        abi::TimeSpec {
+            seconds: mtime.0,
+            nanos: i64::from(mtime.1),
+        },
+    ];
+    // Without a name, `utimensat` means the descriptor itself.
+    let (path, flags) = match name {
+        Some(name) => (name.as_ptr(), abi::AT_SYMLINK_NOFOLLOW),
+        None => (std::ptr::null(), 0),
+    };
+    // SAFETY: the raw call takes a null path, and the times live during it.
+    let done = unsafe { abi::syscall(abi::SYS_UTIMENSAT, dir, path, times.as_ptr(), flags) };
+    check(done as c_int).map(|_| ())
+}
+
+/// Writes the file system of a descriptor to its disk.
+pub fn sync_file_system(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: a plain call.
+    check(unsafe { abi::syncfs(fd.as_raw_fd()) }).map(|_| ())
 }
 
 pub fn chmod_at(dir: RawFd, name: &CStr, mode: u32) -> io::Result<()> {

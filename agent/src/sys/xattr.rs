@@ -5,7 +5,7 @@ use super::fd::check;
 use std::ffi::CStr;
 use std::io;
 use std::os::raw::c_int;
-use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::io::RawFd;
 
 /// Whose attributes.
 #[derive(Clone, Copy)]
@@ -15,12 +15,6 @@ pub enum Holder<'a> {
     Link(&'a CStr),
     /// Opened for reading or writing.
     File(RawFd),
-}
-
-impl<'a> Holder<'a> {
-    pub fn of(fd: &'a OwnedFd) -> Holder<'a> {
-        Holder::File(fd.as_raw_fd())
-    }
 }
 
 fn count(result: isize) -> io::Result<usize> {

@@ -68,7 +68,7 @@ impl MoveJob {
         } else {
             let a = c_path(self.from.as_bytes())?;
             let b = c_path(self.to.as_bytes())?;
-            match dir::rename_no_replace(&a, &b) {
+            match dir::rename_no_replace(abi::AT_FDCWD, &a, abi::AT_FDCWD, &b) {
                 // A file system that cannot do it in one step.
                 Err(error) if error.raw_os_error() == Some(abi::EINVAL) => {
                     if fs::symlink_metadata(to).is_ok() {

@@ -9,10 +9,13 @@ pub mod find;
 pub mod hidden;
 pub mod list;
 pub mod read;
+pub mod read_tree;
 pub mod remove;
+pub mod unpack;
 pub mod upload;
 pub mod walk;
 pub mod write;
+pub mod write_tree;
 pub mod xattrs;
 
 use super::channel::Call;

@@ -6,10 +6,10 @@ use super::super::fault::Fault;
 use super::super::pack::Pack;
 use super::super::pool::{Job, Message, Next, StepIo};
 use crate::sys::abi;
-use crate::sys::dir::{c_path, open_dir_at, rename_at, unlink_at, DirReader};
-use std::ffi::CString;
+use crate::sys::dir::{c_path, chmod_at, open_dir_at, rename_at, unlink_at, DirReader};
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::unix::io::RawFd;
+use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
 
 const DEPTH: usize = 32;
 /// Entries removed in one step before others get the thread.
@@ -25,6 +25,8 @@ pub struct RemoveJob {
     recursive: bool,
     levels: Vec<Level>,
     moved: u64,
+    /// What `path` is relative to; none: the working directory.
+    base: Option<OwnedFd>,
 }
 
 impl RemoveJob {
@@ -34,6 +36,42 @@ impl RemoveJob {
             recursive,
             levels: Vec::new(),
             moved: 0,
+            base: None,
+        }
+    }
+
+    /// Removes a tree by its name in an open directory, whatever modes its
+    /// directories have. Errors end it: nobody is there to hear them.
+    pub fn run_below(base: OwnedFd, name: &CStr) {
+        let mut job = RemoveJob::new(name.to_string_lossy().into_owned(), true);
+        job.base = Some(base);
+        let mut more = job.begin();
+        while let Ok(true) = more {
+            more = job.advance();
+        }
+    }
+
+    /// The descriptor that `path` is relative to.
+    fn base(&self) -> RawFd {
+        self.base
+            .as_ref()
+            .map_or(abi::AT_FDCWD, |base| base.as_raw_fd())
+    }
+
+    /// Opens a directory to empty it. One of our own is made accessible first.
+    fn open(&self, dir: RawFd, name: &CStr) -> io::Result<OwnedFd> {
+        match open_dir_at(dir, name) {
+            Err(error) if self.base.is_some() && error.raw_os_error() == Some(abi::EACCES) => {
+                chmod_at(dir, name, 0o700)?;
+                open_dir_at(dir, name)
+            }
+            Ok(fd) if self.base.is_some() => {
+                // Entries of a directory that is not writable cannot be removed.
+                let here = c_path(b".")?;
+                let _not_ours = chmod_at(fd.as_raw_fd(), &here, 0o700);
+                Ok(fd)
+            }
+            other => other,
         }
     }
 
@@ -45,14 +83,15 @@ impl RemoveJob {
     fn begin(&mut self) -> io::Result<bool> {
         let trimmed = self.path.trim_end_matches('/');
         let name = c_path(trimmed.as_bytes())?;
-        match unlink_at(abi::AT_FDCWD, &name, 0) {
+        let base = self.base();
+        match unlink_at(base, &name, 0) {
             Err(error) if error.raw_os_error() == Some(abi::EISDIR) => {}
             other => return other.map(|_| false),
         }
-        let removed = unlink_at(abi::AT_FDCWD, &name, abi::AT_REMOVEDIR);
+        let removed = unlink_at(base, &name, abi::AT_REMOVEDIR);
         match removed {
             Err(error) if self.recursive && error.raw_os_error() == Some(abi::ENOTEMPTY) => {
-                let reader = DirReader::new(open_dir_at(abi::AT_FDCWD, &name)?);
+                let reader = DirReader::new(self.open(base, &name)?);
                 self.levels.push(Level { reader, name });
                 Ok(true)
             }
@@ -64,7 +103,7 @@ impl RemoveJob {
     fn above(&self) -> RawFd {
         let at = self.levels.len().checked_sub(2);
         let level = at.and_then(|at| self.levels.get(at));
-        level.map_or(abi::AT_FDCWD, |level| level.reader.raw())
+        level.map_or_else(|| self.base(), |level| level.reader.raw())
     }
 
     /// One entry less. False when everything is gone.
@@ -109,7 +148,7 @@ impl RemoveJob {
             rename_at(here, &name, root, &c_path(up.as_bytes())?)?;
             return Ok(true);
         }
-        let reader = DirReader::new(open_dir_at(here, &name)?);
+        let reader = DirReader::new(self.open(here, &name)?);
         self.levels.push(Level { reader, name });
         Ok(true)
     }

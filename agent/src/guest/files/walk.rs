@@ -75,37 +75,46 @@ impl<T> Walk<T> {
     /// The next entry of the deepest directory; a directory that is done or
     /// cannot be read further is left. None at the end of everything.
     pub fn next_found(&mut self) -> Option<Found> {
+        loop {
+            if let Ok(found) = self.try_next_found() {
+                return found;
+            }
+        }
+    }
+
+    /// The same, but a directory that cannot be read further is an error.
+    pub fn try_next_found(&mut self) -> io::Result<Option<Found>> {
         while let Some(level) = self.levels.last_mut() {
             match level.reader.next_entry() {
                 Ok(Some((name, kind))) => {
                     let path = level.path.join(OsStr::from_bytes(name.to_bytes()));
-                    return Some(Found {
+                    return Ok(Some(Found {
                         dir: level.reader.raw(),
                         name,
                         path,
                         kind,
-                    });
+                    }));
                 }
-                Ok(None) | Err(_) => {
+                Ok(None) => {
                     self.levels.pop();
+                }
+                Err(error) => {
+                    self.levels.pop();
+                    return Err(error);
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Goes into a directory just found. With `follow`, also through a symlink.
     pub fn enter(&mut self, found: &Found, follow: bool, note: T) -> io::Result<()> {
-        if self.levels.len() >= MAX_DEPTH {
-            return Err(io::Error::from_raw_os_error(abi::ELOOP));
-        }
         let fd = if follow {
             open_at(found.dir, &found.name, abi::O_DIRECTORY, 0)?
         } else {
             open_dir_at(found.dir, &found.name)?
         };
-        self.push(fd, &found.path, note);
-        Ok(())
+        self.enter_open(found, fd, note)
     }
 
     /// Goes into a directory just found that is open already.

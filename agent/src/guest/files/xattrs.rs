@@ -18,11 +18,12 @@ pub fn read_all(
     holder: Holder,
     wanted: impl Fn(&CStr) -> bool,
 ) -> io::Result<Vec<(CString, Vec<u8>)>> {
-    let mut buffer = vec![0; MAX_XATTRS];
-    let length = xattr::list(holder, &mut buffer)?;
-    if length == 0 {
+    // Most files have none: then nothing is set aside for them.
+    if xattr::list(holder, &mut [])? == 0 {
         return Ok(Vec::new());
     }
+    let mut buffer = vec![0; MAX_XATTRS];
+    let length = xattr::list(holder, &mut buffer)?;
     let names = buffer[..length].split(|&byte| byte == 0);
     let names: Vec<CString> = names
         .filter(|name| !name.is_empty())

@@ -18,6 +18,11 @@ export async function removeFolder(path: string): Promise<void> {
 }
 
 function openFolders(path: string): void {
-  chmodSync(path, 0o700);
-  for (const entry of readdirSync(path, { withFileTypes: true })) if (entry.isDirectory()) openFolders(join(path, entry.name));
+  try {
+    chmodSync(path, 0o700);
+    for (const entry of readdirSync(path, { withFileTypes: true })) if (entry.isDirectory()) openFolders(join(path, entry.name));
+  } catch (error) {
+    // The removal that failed goes on with what it has begun, beside us.
+    if (!hasSystemCode(error, "ENOENT")) throw error;
+  }
 }

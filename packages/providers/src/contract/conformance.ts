@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { archiveCases } from "./conformance/archives.ts";
 import { attributeCases } from "./conformance/attributes.ts";
 import { fileCases } from "./conformance/files.ts";
 import { isRequired, type ConformanceOptions } from "./conformance/harness.ts";
@@ -59,6 +60,7 @@ function runSuite(name: string, made: Subject): void {
     fileCases(get);
     attributeCases(get);
     uploadCases(get);
+    archiveCases(get);
     watchCases(get);
     portCases(get);
     lifecycleCases(get);

@@ -36,7 +36,7 @@ export class MockFiles {
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.root = this.#directory(0o755, ROOT);
+    this.root = this.newDirectory(0o755, ROOT);
     for (const path of ["/bin", "/dev", "/etc", "/home", "/root", "/tmp", "/usr", "/var"]) this.makeDir(path, ROOT, 0o755);
     this.makeDir("/var/tmp", ROOT, 0o1777);
     this.makeDir(USER.home, ROOT, 0o755);
@@ -101,7 +101,7 @@ export class MockFiles {
     if (place.node === undefined) {
       if (how.create === undefined) throw missing(path);
       if (path.endsWith("/")) throw new CaissonError("is_a_directory", `${path}: names a directory.`);
-      const file: FileNode = { type: "file", content: new FileContent(), ...this.#meta(how.create, user) };
+      const file = this.newFile(new FileContent(), how.create, user);
       this.put(place, file, user, path);
       return file;
     }
@@ -128,7 +128,7 @@ export class MockFiles {
     const place = this.find(path, user, "follow");
     if (place.node?.type === "directory") throw new CaissonError("is_a_directory", `${path}: is a directory.`);
     const owner = user.uid === 0 && place.node !== undefined ? { uid: place.node.uid, gid: place.node.gid } : {};
-    const file: FileNode = { type: "file", content, ...this.#meta(mode ?? place.node?.mode ?? 0o644, user), ...owner };
+    const file: FileNode = { ...this.newFile(content, mode ?? place.node?.mode ?? 0o644, user), ...owner };
     this.put(place, file, user, path);
     return file;
   }
@@ -136,7 +136,7 @@ export class MockFiles {
   makeDir(path: string, user: MockUser, mode: number = 0o755): void {
     const place = this.find(path, user, "keep");
     if (place.node !== undefined) throw new CaissonError("already_exists", `${path}: is there already.`);
-    this.put(place, this.#directory(mode, user), user, path);
+    this.put(place, this.newDirectory(mode, user), user, path);
   }
 
   /** Makes a directory and those above it; whether the last was made now. */
@@ -157,8 +157,7 @@ export class MockFiles {
   symlink(target: string, path: string, user: MockUser): void {
     const place = this.find(path, user, "keep");
     if (place.node !== undefined) throw new CaissonError("already_exists", `${path}: is there already.`);
-    const link: SymlinkNode = { type: "symlink", target, ...this.#meta(0o777, user) };
-    this.put(place, link, user, path);
+    this.put(place, this.newSymlink(target, user), user, path);
   }
 
   /** Names of a directory, sorted. */
@@ -260,7 +259,15 @@ export class MockFiles {
     if (sticky && user.uid !== 0 && user.uid !== place.node?.uid && user.uid !== place.parent.uid) throw denied(path);
   }
 
-  #directory(mode: number, user: MockUser): DirectoryNode {
+  newFile(content: FileContent, mode: number, user: MockUser): FileNode {
+    return { type: "file", content, ...this.#meta(mode, user) };
+  }
+
+  newSymlink(target: string, user: MockUser): SymlinkNode {
+    return { type: "symlink", target, ...this.#meta(0o777, user) };
+  }
+
+  newDirectory(mode: number, user: MockUser): DirectoryNode {
     return { type: "directory", children: new Map(), ...this.#meta(mode, user) };
   }
 

@@ -7,6 +7,7 @@ import { mockFileHandlers } from "./mock-file-handlers.ts";
 import type { MockFiles } from "./mock-files.ts";
 import { mockProcessHandlers } from "./mock-process-handlers.ts";
 import { MockSession, type MockProcessSpec } from "./mock-session.ts";
+import { mockTreeHandlers } from "./mock-tree-handlers.ts";
 import { mockUploadHandlers } from "./mock-upload-handlers.ts";
 import { mockUser } from "./mock-user.ts";
 import { mockWatchHandlers } from "./mock-watch-handlers.ts";
@@ -55,6 +56,7 @@ export class MockGuest {
       ...mockFileHandlers(this),
       ...mockAttributeHandlers(this),
       ...mockUploadHandlers(this),
+      ...mockTreeHandlers(this),
       ...mockWatchHandlers(this),
       ...this.#ownHandlers(),
     };
