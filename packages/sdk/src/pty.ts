@@ -10,6 +10,12 @@ import type { ConnectTerminal, CreateTerminal, TerminalOptions } from "./termina
 /** The shell of a terminal that asks for no other. */
 const SHELL: Command = 'export LANG="${LANG:-C.UTF-8}"; if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi';
 
+/**
+ * Bytes of output that a terminal keeps unless told otherwise. What is ahead of the reader must be drawn before what Ctrl-C
+ * leaves behind is seen, so it is little.
+ */
+const OUTPUT_LIMIT = 1_048_576;
+
 /** Kind of terminal that is told to programs unless `env` has another. */
 const TERM = "xterm-256color";
 
@@ -45,7 +51,7 @@ export class Pty {
   async create(options: CreateTerminal): Promise<Terminal> {
     const { cols, rows, command = SHELL, killOnDisconnect } = options;
     const env = { TERM, ...options.env };
-    const fields = execBody(command, { ...options, env });
+    const fields = execBody(command, { ...options, env, outputLimit: options.outputLimit ?? OUTPUT_LIMIT });
     const kill = killOnDisconnect === undefined ? {} : { kill_on_disconnect: killOnDisconnect };
     return this.#open({ type: "start", ...fields, ...kill, pty: { cols, rows } }, options);
   }

@@ -51,16 +51,8 @@ describe("the description", () => {
     expect(silent).toEqual(open);
   });
 
-  it("describes exactly the routes that are served", async () => {
+  it("describes no route that is not served", async () => {
     const document = await load();
-    const served = server.server.app.printRoutes({ commonPrefix: false });
-    for (const path of Object.keys(document.paths))
-      expect(served).toContain(
-        path
-          .split("/")
-          .at(-1)
-          ?.replace(/^\{(.*)\}$/, ":$1"),
-      );
     for (const [path, methods] of Object.entries(document.paths))
       for (const method of Object.keys(methods))
         expect(server.server.app.hasRoute({ method: method.toUpperCase() as "GET", url: path.replaceAll(/\{(\w+)\}/g, ":$1") })).toBe(true);

@@ -20,6 +20,7 @@ import { sandboxRoutes } from "./sandbox-routes.ts";
 import { searchRoutes } from "./search-routes.ts";
 import { signRoutes } from "./sign-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
+import { terminalRoutes } from "./terminal-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
 import { transferRoutes } from "./transfer-routes.ts";
 import { uploadBytesRoutes, uploadRoutes } from "./upload-routes.ts";
@@ -60,6 +61,7 @@ export async function registerRoutes(app: App, services: Services): Promise<void
   await registerOpenapi(app, services.version);
   healthRoutes(app, services);
   docsRoutes(app);
+  terminalRoutes(app);
   await app.register(
     (scope, _options, done) => {
       for (const add of JSON_ROUTES) add(scope.withTypeProvider<ZodTypeProvider>(), services);
