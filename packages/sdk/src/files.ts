@@ -162,7 +162,7 @@ export class Files extends FileEntries {
   /**
    * A folder as a tar stream, names relative to it; or one file.
    *
-   * ```ts no-run
+   * ```ts
    * await sandbox.files.write("/home/user/work/src/a.txt", "a");
    * const tar = await sandbox.files.archive("/home/user/work", { exclude: ["node_modules"] });
    * await sandbox.files.extract("/home/user/copy", tar);
@@ -179,7 +179,7 @@ export class Files extends FileEntries {
   /**
    * Unpacks a tar stream into a folder. A new folder appears whole or not at all; in one that is there each file does.
    *
-   * ```ts no-run
+   * ```ts
    * await sandbox.files.mkdir("/home/user/work");
    * const { entries } = await sandbox.files.extract("/home/user/copy2", await sandbox.files.archive("/home/user/work"));
    * ```
@@ -237,7 +237,7 @@ export class Files extends FileEntries {
    * Changes of a folder as they happen, each once and in order, over broken connections and restarts of the server. Leaving
    * the loop closes the watch.
    *
-   * ```ts no-run
+   * ```ts
    * for await (const item of sandbox.files.watch("/tmp", { recursive: true })) {
    *   if (item.type === "ready") await sandbox.files.write("/tmp/new.txt", "x");
    *   if (item.type === "change") break;

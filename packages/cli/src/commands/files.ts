@@ -71,7 +71,8 @@ async function ls(place: string, options: FileOptions & { readonly depth: number
   const found = await sandbox.files.list(path, { user: options.user, depth: options.depth });
   if (options.json) return printJson(found);
   const start = path.endsWith("/") ? path : `${path}/`;
-  for (const entry of found.items) print(describe(entry, entry.path.startsWith(start) ? entry.path.slice(start.length) : entry.path));
+  for (const entry of found.items.toSorted((a, b) => (a.path < b.path ? -1 : 1)))
+    print(describe(entry, entry.path.startsWith(start) ? entry.path.slice(start.length) : entry.path));
   if (found.truncated) process.stderr.write("caisson: there is more; list a part of it\n");
 }
 

@@ -93,7 +93,7 @@ describe.skipIf(!hasAgent)("watches over a real agent", () => {
     await reader.next();
     await mkdir(join(folder, "x/y"), { recursive: true });
     await writeFile(join(folder, "x/y/z"), "deep");
-    await reader.until(about(join(folder, "x/y/z")));
+    expect(data((await reader.until(about(join(folder, "x/y/z")))).at(-1))).toMatchObject({ is_dir: false });
   });
 
   it.each(["Last-Event-ID", "after"])("go on by %s after a break of every connection, and miss nothing", async (way) => {
@@ -186,7 +186,8 @@ describe.skipIf(!hasAgent)("watches over a real agent", () => {
     await using reader = await EventReader.open(agent, query(folder));
     await reader.next();
     for (let i = 0; i < 2_000; i += 1) await writeFile(join(folder, `${"long".repeat(50)}${i}`), "");
-    await reader.until(about(join(folder, `${"long".repeat(50)}1999`)));
+    const seen = await reader.until(about(join(folder, `${"long".repeat(50)}1999`)));
+    expect(seen.filter((event) => data(event).kind === "created")).toHaveLength(2_000);
     socket.destroy();
   });
 });
