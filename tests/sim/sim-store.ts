@@ -46,6 +46,8 @@ export function simStore(real: Store, process: SimProcess, simulation: Simulatio
     workers: wrap(real.workers),
     ports: wrap(real.ports),
     execLog: wrap(real.execLog),
+    webhooks: wrap(real.webhooks),
+    deliveries: wrap(real.deliveries),
   };
   return new Proxy(whole, {
     get: (target, key) => (key in parts ? parts[key as keyof typeof parts] : (Reflect.get(target, key) as unknown)),

@@ -115,8 +115,16 @@ export const configSchema = z
         max_sandboxes: z.int().min(0).default(0).meta({ description: "Most live sandboxes; 0 for no bound" }),
       })
       .prefault({}),
+    webhooks: z
+      .strictObject({
+        retries: z.array(positiveDurationSchema).max(32).default(["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"]).meta({
+          description: "Times after which a message that was not taken is sent again, each a little earlier or later; then it has failed",
+        }),
+      })
+      .prefault({}),
     retention: z
       .strictObject({
+        webhook_deliveries: positiveDurationSchema.default("168h").meta({ description: "How long finished messages to webhooks are kept" }),
         sandboxes: positiveDurationSchema.default("168h").meta({ description: "How long sandboxes are shown after their end" }),
         events: positiveDurationSchema.default("168h").meta({ description: "How long events are kept" }),
         max_events: z.int().min(1).max(100_000_000).default(100_000).meta({ description: "Most events kept" }),

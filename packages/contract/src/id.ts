@@ -4,7 +4,7 @@ import type { Random } from "./random.ts";
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 
 /** Kinds of ids and their prefixes. */
-const PREFIX = { sandbox: "sb", event: "ev", key: "k" } as const;
+const PREFIX = { sandbox: "sb", event: "ev", key: "k", webhook: "wh", delivery: "wd" } as const;
 
 /** What an id names. */
 export type IdKind = keyof typeof PREFIX;

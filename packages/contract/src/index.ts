@@ -23,6 +23,7 @@ export * from "./image.ts";
 export * from "./capability.ts";
 export * from "./event.ts";
 export * from "./exec-log.ts";
+export * from "./webhook.ts";
 export * from "./stats.ts";
 export * from "./console.ts";
 // Between the floors

@@ -33,6 +33,11 @@ export function controlDefaults(config: Config): ControlDefaults {
   };
 }
 
+/** When a configuration has messages to webhooks sent again, in ms after each attempt. */
+export function webhookRetriesOf({ webhooks }: Config): readonly number[] {
+  return webhooks.retries.map(duration);
+}
+
 /** How much history a configuration keeps. */
 export function retentionOf({ retention }: Config): Retention {
   return {
@@ -41,6 +46,7 @@ export function retentionOf({ retention }: Config): Retention {
     eventCount: retention.max_events,
     execLogMs: duration(retention.exec_log),
     execLogCount: retention.max_exec_log,
+    deliveryMs: duration(retention.webhook_deliveries),
   };
 }
 

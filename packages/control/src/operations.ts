@@ -13,6 +13,7 @@ import type {
 } from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
 import type { EventNews } from "./event-follower.ts";
+import type { WebhookOperations } from "./webhooks/webhooks.ts";
 
 /** What is done in a sandbox; names events, metrics and log lines of every operation alike. */
 export type OperationName =
@@ -67,6 +68,8 @@ export interface PortVisibility {
 
 /** The one door to sandboxes: routes, and later other front ends, use this and nothing below it. */
 export interface Operations {
+  /** Telling others of events. */
+  readonly webhooks: WebhookOperations;
   /** Creates a sandbox and waits until it runs. The same idempotency key and request returns the same sandbox. */
   create(request: CreateSandbox, options?: OperationOptions & { readonly idempotencyKey?: string }): Promise<Sandbox>;
   /** `sandbox_not_found` when there never was one; ended ones are still shown. */

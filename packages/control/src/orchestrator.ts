@@ -45,6 +45,8 @@ import { toSandbox } from "./sandbox-view.ts";
 import { Starter } from "./starter.ts";
 import { StateWriter } from "./state-writer.ts";
 import type { SteadyClock } from "./steady-clock.ts";
+import { sendsNothing, WebhookSender, type SendWebhook } from "./webhooks/webhook-sender.ts";
+import { Webhooks, type WebhookOperations } from "./webhooks/webhooks.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** Rest between two reconciliations of a worker, in ms. */
@@ -73,12 +75,15 @@ export interface OrchestratorOptions {
   /** The client of a guest agent over a way to it. */
   readonly guestOf: (opener: ChannelOpener) => Guest;
   readonly retention?: Retention;
+  /** Sends messages to webhooks. Default: none are sent. */
+  readonly webhooks?: { readonly send: SendWebhook; readonly retriesMs: readonly number[] };
   /** The state machine. Default: the contract's. */
   readonly transition?: typeof transition;
 }
 
 /** The orchestrator: what users may ask for, and the loops that keep rows and boxes together. */
 export class Orchestrator implements Operations {
+  readonly webhooks: WebhookOperations;
   readonly #options: OrchestratorOptions;
   readonly #states: StateWriter;
   readonly #admission: Admission;
@@ -86,6 +91,7 @@ export class Orchestrator implements Operations {
   readonly #starter: Starter;
   readonly #reaper: Reaper;
   readonly #recorder: ProcessRecorder;
+  readonly #sender: WebhookSender;
   readonly #reconcilers: ReadonlyMap<string, Reconciler>;
   /** Ends the loops. */
   readonly #stop = new AbortController();
@@ -113,6 +119,9 @@ export class Orchestrator implements Operations {
     const parts = { clock, store, logger, states: this.#states, cleaner: this.#cleaner };
     this.#starter = new Starter({ ...parts, hosts, signal });
     this.#reaper = new Reaper({ ...parts, ...(options.retention === undefined ? {} : { retention: options.retention }) });
+    const { send, retriesMs } = options.webhooks ?? { send: sendsNothing, retriesMs: [] };
+    this.#sender = new WebhookSender({ clock, random, store, logger, send, retriesMs });
+    this.webhooks = new Webhooks({ clock, random, store, sender: this.#sender });
     this.#recorder = new ProcessRecorder({
       clock,
       log: store.execLog,
@@ -135,7 +144,12 @@ export class Orchestrator implements Operations {
     if (this.#loops !== undefined) return;
     const reconcilers = [...this.#reconcilers.values()];
     const { signal } = this.#stop;
-    this.#loops = Promise.all([this.#reaper.run(signal), this.#recorder.run(signal), ...reconcilers.map((reconciler) => reconciler.run())]);
+    this.#loops = Promise.all([
+      this.#reaper.run(signal),
+      this.#recorder.run(signal),
+      this.#sendWebhooks(),
+      ...reconcilers.map((reconciler) => reconciler.run()),
+    ]);
     try {
       const deadline = { clock: this.#options.clock, ms: FIRST_ROUND_MS, what: "the first reconciliation", signal: this.#stop.signal };
       await withDeadline(deadline, () => Promise.all(reconcilers.map((reconciler) => reconciler.firstRound)));
@@ -336,6 +350,10 @@ export class Orchestrator implements Operations {
       this.#options.logger.error({ outcome: toCaissonError(error).code, err: error }, "the database does not answer");
       return { store: false, workers };
     }
+  }
+
+  async #sendWebhooks(): Promise<void> {
+    if (this.#options.webhooks !== undefined) await this.#sender.run(this.#stop.signal);
   }
 
   /** What a predecessor did not write of processes in sandboxes that live. */

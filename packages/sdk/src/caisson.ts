@@ -2,6 +2,7 @@ import { Events } from "./events.ts";
 import { HttpClient } from "./http-client.ts";
 import { Images } from "./images.ts";
 import { Providers } from "./providers.ts";
+import { Webhooks } from "./webhooks.ts";
 
 /** Where the server is, and who calls. */
 export interface CaissonOptions {
@@ -37,6 +38,8 @@ export class Caisson {
   readonly providers: Providers;
   /** What happened to all that there is. */
   readonly events: Events;
+  /** Telling others of events. */
+  readonly webhooks: Webhooks;
   /** Sends the requests of everything made from this client. */
   readonly http: HttpClient;
 
@@ -54,6 +57,7 @@ export class Caisson {
     this.images = new Images(this.http);
     this.providers = new Providers(this.http);
     this.events = new Events(this.http);
+    this.webhooks = new Webhooks(this.http);
   }
 
   /** Address of the server. */

@@ -14,7 +14,13 @@ export interface EventFilter {
 /** An event, or the news that some are no longer kept: those from `from` up to, and without, `to`. */
 export type EventOrGap = Event | ({ readonly type: "gap" } & EventGap);
 
-/** What happened to all that there is, in order: `client.events`; to one sandbox and what is in it: `sandbox.events`. */
+/**
+ * What happened to all that there is, in order: `client.events`; to one sandbox and what is in it: `sandbox.events`.
+ *
+ * ```ts
+ * for (const event of await sandbox.events.list()) console.log(event.at, event.type);
+ * ```
+ */
 export class Events {
   readonly #http: HttpClient;
   readonly #sandboxId: string | undefined;

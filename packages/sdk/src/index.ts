@@ -35,12 +35,15 @@ export type { PortConnection } from "./port-connection.ts";
 export type { Images } from "./images.ts";
 export type { Providers } from "./providers.ts";
 export type { EventFilter, EventOrGap, Events } from "./events.ts";
+export type { Webhooks } from "./webhooks.ts";
+export { verifyWebhook, type WebhookHeaders, type WebhookMessage } from "./verify-webhook.ts";
 // Errors
 export { CaissonApiError } from "./api-error.ts";
 export { CommandFailedError, CommandTimeoutError } from "./command-error.ts";
 // Data of the API
 export type {
   CreateSandbox,
+  CreateWebhook,
   CreateToken,
   ErrorCode,
   Event,
@@ -58,6 +61,10 @@ export type {
   Replaced,
   Sandbox as SandboxInfo,
   SandboxStats,
+  UpdateWebhook,
+  Webhook,
+  WebhookDelivery,
+  WebhookWithSecret,
   SignedUrl,
   Token,
   Unpacked,

@@ -1,3 +1,4 @@
 export { createServer, type HttpServer } from "./create-server.ts";
 export { DEFAULT_LIMITS, type ServerLimits, type ServerOptions } from "./server-options.ts";
 export { createKeyVerifier, hashKey, type Caller, type HashedKey, type KeyVerifier, type Role } from "./auth/key-verifier.ts";
+export { sendWebhook } from "./webhooks/send-webhook.ts";

@@ -9,3 +9,5 @@ export type { WorkerRecord, WorkerRepository, WorkerState } from "./worker-repos
 export type { PortRecord, PortRepository } from "./port-repository.ts";
 export { DEFAULT_RETENTION, type Purged, type Retention } from "./retention.ts";
 export { IDEMPOTENCY_KEY_MS, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
+export { webhookNotFound, type WebhookRecord, type WebhookRepository, type WebhookSettings } from "./webhook-repository.ts";
+export type { AfterAttempt, AttemptResult, DeliveryRecord, DeliveryRepository, NewDelivery } from "./delivery-repository.ts";

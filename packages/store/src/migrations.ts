@@ -4,6 +4,7 @@ import { sandboxes } from "./migrations/0001-sandboxes.ts";
 import { eventsOfAll } from "./migrations/0002-events-of-all.ts";
 import { ports } from "./migrations/0003-ports.ts";
 import { execLog } from "./migrations/0004-exec-log.ts";
+import { webhooks } from "./migrations/0005-webhooks.ts";
 import type { Flavour } from "./migrations/flavour.ts";
 
 /** Every migration by name, in order. Applied ones are never edited; a change is a new one. */
@@ -13,6 +14,7 @@ export function migrationsOf(flavour: Flavour): Record<string, Migration> {
     "0002_events_of_all": eventsOfAll(flavour),
     "0003_ports": ports(flavour),
     "0004_exec_log": execLog(flavour),
+    "0005_webhooks": webhooks(flavour),
   };
 }
 

@@ -13,6 +13,8 @@ export interface Retention {
   readonly execLogMs: number;
   /** Processes kept in the exec log for each sandbox, the newest. Default 10 000. */
   readonly execLogCount: number;
+  /** Finished messages to webhooks are kept for this long, in ms. Default 7 days. */
+  readonly deliveryMs: number;
 }
 
 /** The defaults of `Retention`. */
@@ -22,6 +24,7 @@ export const DEFAULT_RETENTION: Retention = {
   eventCount: 100_000,
   execLogMs: 7 * 86_400_000,
   execLogCount: 10_000,
+  deliveryMs: 7 * 86_400_000,
 };
 
 /** Rows removed in one transaction, so that others never wait long. */
@@ -33,6 +36,7 @@ export interface Purged {
   readonly keys: number;
   readonly events: number;
   readonly processes: number;
+  readonly deliveries: number;
   /** There is more: call again. */
   readonly more: boolean;
 }
@@ -46,7 +50,9 @@ export async function purge(db: Kysely<Tables>, now: number, retention: Retentio
   const sandboxes = await removeSandboxes(db, now - retention.endedMs);
   const events = await removeEvents(db, now - retention.eventMs, retention.eventCount);
   const processes = await removeProcesses(db, now - retention.execLogMs, retention.execLogCount);
-  return { sandboxes, keys, events, processes, more: Math.max(sandboxes, keys, events, processes) >= BATCH };
+  const deliveries = await removeDeliveries(db, now - retention.deliveryMs);
+  const most = Math.max(sandboxes, keys, events, processes, deliveries);
+  return { sandboxes, keys, events, processes, deliveries, more: most >= BATCH };
 }
 
 async function removeKeys(db: Kysely<Tables>, before: number): Promise<number> {
@@ -149,4 +155,24 @@ async function removeProcesses(db: Kysely<Tables>, before: number, count: number
     }
     return Number(removed);
   });
+}
+
+async function removeDeliveries(db: Kysely<Tables>, before: number): Promise<number> {
+  const rows = await db
+    .selectFrom("webhook_deliveries")
+    .select("seq")
+    .where("created_at", "<", before)
+    .where("status", "!=", "pending")
+    .limit(BATCH)
+    .execute();
+  if (rows.length === 0) return 0;
+  const result = await db
+    .deleteFrom("webhook_deliveries")
+    .where(
+      "seq",
+      "in",
+      rows.map((row) => row.seq),
+    )
+    .executeTakeFirst();
+  return Number(result.numDeletedRows);
 }

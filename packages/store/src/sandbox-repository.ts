@@ -239,6 +239,15 @@ export class SandboxRepository {
         .updateTable("idempotency_keys")
         .set((set) => ({ expires_at: set("expires_at", "+", deltaMs) }))
         .execute();
+      await trx
+        .updateTable("webhook_deliveries")
+        .set((set) => ({ next_attempt_at: set("next_attempt_at", "+", deltaMs) }))
+        .where("status", "=", "pending")
+        .execute();
+      await trx
+        .updateTable("webhooks")
+        .set((set) => ({ lease_until: set("lease_until", "+", deltaMs), old_secret_until: set("old_secret_until", "+", deltaMs) }))
+        .execute();
       adopt();
     });
   }

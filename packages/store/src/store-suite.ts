@@ -237,10 +237,10 @@ export function describeStore(descriptor: StoreDescriptor): void {
       await store.sandboxes.apply("sbgone", 1, DESTROYED);
       await store.sandboxes.release("sbgone", 2);
       await store.sandboxes.apply("sbleft", 1, DESTROYED);
-      expect(await store.purge()).toEqual({ sandboxes: 0, keys: 0, events: 0, processes: 0, more: false });
+      expect(await store.purge()).toEqual({ sandboxes: 0, keys: 0, events: 0, processes: 0, deliveries: 0, more: false });
       now += DEFAULT_RETENTION.endedMs + 1;
       await store.sandboxes.apply("sblive", 1, RUNNING);
-      expect(await store.purge()).toEqual({ sandboxes: 1, keys: 1, events: 6, processes: 0, more: false });
+      expect(await store.purge()).toEqual({ sandboxes: 1, keys: 1, events: 6, processes: 0, deliveries: 0, more: false });
       expect(await store.sandboxes.get("sbgone")).toBeUndefined();
       expect(await store.sandboxes.get("sbleft")).toBeDefined();
       expect(await store.sandboxes.get("sblive")).toBeDefined();
@@ -374,6 +374,43 @@ export function describeStore(descriptor: StoreDescriptor): void {
       now = START + 6 + DEFAULT_RETENTION.execLogMs;
       expect(await store.purge()).toMatchObject({ processes: 2 });
       expect((await store.execLog.page("sb1", 10)).items.map((one) => one.processId)).toEqual([7, 6, 1]);
+    });
+
+    it("queues messages once, whoever moves the position first, and lets only the holder of the lease finish them", async () => {
+      const settings = { url: "http://x/", events: ["sandbox.*"], sandboxId: null, active: true };
+      const { position } = await store.webhooks.create("wh1", settings, "whsec_1");
+      expect(position).toBe(1); // its own creation is the first event
+      const message = (id: string) => ({ id, type: "sandbox.created", eventSeq: 2, body: "{}" });
+      const both = [
+        store.deliveries.enqueue("wh1", 1, 3, [message("wd1"), message("wd2")]),
+        store.deliveries.enqueue("wh1", 1, 3, [message("wd3")]),
+      ];
+      expect(await Promise.all(both)).toEqual([true, false]);
+      expect((await store.webhooks.get("wh1"))?.position).toBe(3);
+      expect(await store.deliveries.waiting("wh1", 10)).toBe(2);
+
+      expect(await store.webhooks.claim("wh1", "a", 1_000)).toBe(true);
+      expect(await store.webhooks.claim("wh1", "b", 1_000)).toBe(false);
+      const head = await store.deliveries.head("wh1");
+      if (head === undefined) throw new Error("no head");
+      const result = { responseCode: 200, responseBody: "ok", error: null, durationMs: 1.5 };
+      now += 1_000;
+      expect(await store.webhooks.claim("wh1", "b", 1_000)).toBe(true);
+      expect(await store.deliveries.attempted(head, "a", result, { status: "delivered" })).toBe(false);
+      expect(await store.deliveries.attempted(head, "b", result, { status: "pending", inMs: 50 })).toBe(true);
+      expect(await store.deliveries.head("wh1")).toMatchObject({ id: "wd1", attempts: 1, nextAttemptAt: now + 50 });
+      expect(await store.deliveries.attempted(head, "b", result, { status: "delivered" })).toBe(true);
+      expect(await store.deliveries.attempted(head, "b", result, { status: "failed" })).toBe(false);
+      expect((await store.deliveries.head("wh1"))?.id).toBe("wd2");
+      await store.webhooks.release("wh1", "b");
+      expect(await store.webhooks.claim("wh1", "a", 1_000)).toBe(true);
+
+      now += DEFAULT_RETENTION.deliveryMs + 1;
+      expect(await store.purge()).toMatchObject({ deliveries: 1 });
+      expect((await store.deliveries.page("wh1", 10)).items.map((one) => one.id)).toEqual(["wd2"]);
+      expect(await store.webhooks.remove("wh1")).toBe(true);
+      expect(await store.webhooks.remove("wh1")).toBe(false);
+      expect(await store.deliveries.head("wh1")).toBeUndefined();
     });
 
     it("keeps hashed keys and workers", async () => {

@@ -1,4 +1,5 @@
 import { sql, type Kysely } from "kysely";
+import { DeliveryRepository } from "./delivery-repository.ts";
 import { EventRepository } from "./event-repository.ts";
 import { ExecLogRepository } from "./exec-log-repository.ts";
 import { KeyRepository } from "./key-repository.ts";
@@ -6,6 +7,7 @@ import { PortRepository } from "./port-repository.ts";
 import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retention.ts";
 import { SandboxRepository, type StoreClock } from "./sandbox-repository.ts";
 import type { Tables } from "./tables.ts";
+import { WebhookRepository } from "./webhook-repository.ts";
 import { WorkerRepository } from "./worker-repository.ts";
 
 /** Everything that is kept. What a method resolved is on disk. */
@@ -13,6 +15,8 @@ export interface Store extends AsyncDisposable {
   readonly sandboxes: SandboxRepository;
   readonly events: EventRepository;
   readonly execLog: ExecLogRepository;
+  readonly webhooks: WebhookRepository;
+  readonly deliveries: DeliveryRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly ports: PortRepository;
@@ -29,6 +33,8 @@ export class KyselyStore implements Store {
   readonly sandboxes: SandboxRepository;
   readonly events: EventRepository;
   readonly execLog: ExecLogRepository;
+  readonly webhooks: WebhookRepository;
+  readonly deliveries: DeliveryRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly ports: PortRepository;
@@ -41,6 +47,8 @@ export class KyselyStore implements Store {
     this.events = new EventRepository(db);
     this.sandboxes = new SandboxRepository(db, clock, this.events);
     this.execLog = new ExecLogRepository(db, clock, this.events);
+    this.webhooks = new WebhookRepository(db, clock, this.events);
+    this.deliveries = new DeliveryRepository(db, clock);
     this.keys = new KeyRepository(db);
     this.workers = new WorkerRepository(db);
     this.ports = new PortRepository(db, clock, this.events);

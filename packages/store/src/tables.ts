@@ -90,6 +90,51 @@ export interface ExecLogTable {
   request_id: string | null;
 }
 
+/** Those who are told of events. */
+export interface WebhookTable {
+  id: string;
+  url: string;
+  /** JSON array of patterns. */
+  events: string;
+  sandbox_id: string | null;
+  /** 1 or 0. */
+  active: number;
+  /** `whsec_` and base64: it signs, so it cannot be kept as a hash. */
+  secret: string;
+  /** The secret before; signs too until its time. */
+  old_secret: string | null;
+  old_secret_until: number | null;
+  /** Events up to this `seq` became messages, or were not wanted. */
+  position: number;
+  /** Who may send now, and until when. */
+  lease_owner: string | null;
+  lease_until: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** Messages to webhooks; of each they are sent in the order of `seq`. */
+export interface DeliveryTable {
+  seq: Generated<number>;
+  id: string;
+  webhook_id: string;
+  type: string;
+  event_seq: number | null;
+  /** JSON as it is sent. */
+  body: string;
+  /** One of `DELIVERY_STATUSES`. */
+  status: string;
+  attempts: number;
+  created_at: number;
+  last_attempt_at: number | null;
+  /** Null when it is finished. */
+  next_attempt_at: number | null;
+  response_code: number | null;
+  response_body: string | null;
+  error: string | null;
+  duration_ms: number | null;
+}
+
 /** API keys; the secret itself is never stored. */
 export interface ApiKeyTable {
   id: string;
@@ -127,6 +172,8 @@ export interface Tables {
   idempotency_keys: IdempotencyKeyTable;
   events: EventTable;
   exec_log: ExecLogTable;
+  webhooks: WebhookTable;
+  webhook_deliveries: DeliveryTable;
   api_keys: ApiKeyTable;
   workers: WorkerTable;
   ports: PortTable;

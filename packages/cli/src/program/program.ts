@@ -27,6 +27,7 @@ import { addStatsCommand } from "../commands/stats.ts";
 import { addUrlCommand } from "../commands/url.ts";
 import { addVersionCommand } from "../commands/version.ts";
 import { addWaitCommand } from "../commands/wait.ts";
+import { addWebhookCommands } from "../commands/webhook.ts";
 import type { Done } from "./leaf.ts";
 
 /** The whole command line. */
@@ -52,6 +53,7 @@ export function createProgram(done: Done): Command {
     addStatsCommand,
     addEventsCommand,
     addHistoryCommand,
+    addWebhookCommands,
     addPsCommand,
     addAttachCommand,
     addWaitCommand,

@@ -1,9 +1,9 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
-import { controlDefaults, Orchestrator, retentionOf, SteadyClock } from "@caisson/control";
+import { controlDefaults, Orchestrator, retentionOf, SteadyClock, webhookRetriesOf } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
-import { createKeyVerifier, createServer } from "@caisson/server";
+import { createKeyVerifier, createServer, sendWebhook } from "@caisson/server";
 import { openSqlite } from "@caisson/store";
 import { ImageStore, LocalHost } from "@caisson/worker";
 import type { Logger } from "pino";
@@ -65,6 +65,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     hosts: new Map([[host.workerId, host]]),
     defaults: controlDefaults(config),
     retention: retentionOf(config),
+    webhooks: { send: sendWebhook, retriesMs: webhookRetriesOf(config) },
     logger,
     guestOf: (opener) => new GuestClient(opener),
   });

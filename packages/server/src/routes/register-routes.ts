@@ -25,6 +25,7 @@ import { tokenRoutes } from "./token-routes.ts";
 import { transferRoutes } from "./transfer-routes.ts";
 import { uploadBytesRoutes, uploadRoutes } from "./upload-routes.ts";
 import { watchRoutes } from "./watch-routes.ts";
+import { webhookRoutes } from "./webhook-routes.ts";
 import { xattrRoutes } from "./xattr-routes.ts";
 
 /** Where the API lives. */
@@ -49,6 +50,7 @@ const JSON_ROUTES = [
   eventRoutes,
   historyRoutes,
   observationRoutes,
+  webhookRoutes,
   systemRoutes,
   healthRoutes,
 ];

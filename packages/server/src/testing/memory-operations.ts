@@ -94,6 +94,12 @@ export class MemoryOperations implements Operations {
     return this.#ports.get(id)?.get(port) === true ? "public" : "private";
   };
 
+  /** Webhooks are tested over the real store. */
+  get webhooks(): Operations["webhooks"] {
+    const refuse = (): Promise<never> => Promise.reject(new CaissonError("unsupported", "There are no webhooks here."));
+    return new Proxy({} as Operations["webhooks"], { get: () => refuse });
+  }
+
   execLog: Operations["execLog"] = async (id) => {
     await this.get(id);
     return { items: [], next_cursor: null };
