@@ -136,6 +136,13 @@ export const ERROR_TABLE = {
     title: "The sandbox is in a state that does not allow this.",
     remedy: "Wait for the state that the message names.",
   },
+  context_busy: {
+    status: 409,
+    retryable: true,
+    exit: 5,
+    title: "The code context runs other code.",
+    remedy: "Wait, interrupt it, or create another context.",
+  },
   digest_mismatch: {
     status: 422,
     retryable: false,

@@ -12,6 +12,7 @@ export * from "./field.ts";
 export * from "./sandbox-state.ts";
 export * from "./sandbox.ts";
 export * from "./exec.ts";
+export * from "./code.ts";
 export * from "./exec-socket.ts";
 export * from "./token.ts";
 export * from "./file.ts";

@@ -47,6 +47,9 @@ export type OperationName =
   | "port.list"
   | "port.connect"
   | "port.preview"
+  | "code.run"
+  | "code.contexts"
+  | "code.interrupt"
   | "stats"
   | "stats.follow";
 

@@ -20,6 +20,18 @@ export type { Processes, TerminalSize } from "./processes.ts";
 export type { Pty } from "./pty.ts";
 export type { Terminal } from "./terminal.ts";
 export type { ConnectTerminal, CreateTerminal, TerminalEvent, TerminalOptions } from "./terminal-options.ts";
+// Code
+export type { Code } from "./code.ts";
+export type {
+  CodeEnd,
+  CodeEvent,
+  CodeLanguage,
+  CodeOutcome,
+  CodeResult,
+  CreateContextOptions,
+  RunCodeOptions,
+  StreamCodeOptions,
+} from "./code-options.ts";
 // Files
 export type { Files } from "./files.ts";
 export type { FileOptions, ReadOptions, WriteOptions } from "./file-options.ts";
@@ -42,6 +54,8 @@ export { CaissonApiError } from "./api-error.ts";
 export { CommandFailedError, CommandTimeoutError } from "./command-error.ts";
 // Data of the API
 export type {
+  CodeContext,
+  CodeError,
   CreateSandbox,
   CreateWebhook,
   CreateToken,

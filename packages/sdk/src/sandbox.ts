@@ -10,6 +10,7 @@ import type {
 } from "@caisson/contract";
 import type { CallOptions } from "./call-options.ts";
 import { Caisson } from "./caisson.ts";
+import { Code } from "./code.ts";
 import { Commands } from "./commands.ts";
 import { Events } from "./events.ts";
 import { Files } from "./files.ts";
@@ -48,6 +49,8 @@ const CREATE_MS = 150_000;
 export class Sandbox implements AsyncDisposable {
   /** Runs commands. */
   readonly commands: Commands;
+  /** Runs code in interpreters that keep their state. */
+  readonly code: Code;
   /** What runs and ran in it. */
   readonly processes: Processes;
   /** Terminals in it. */
@@ -66,6 +69,7 @@ export class Sandbox implements AsyncDisposable {
     this.#info = info;
     this.processes = new Processes(client.http, info.id);
     this.commands = new Commands(client.http, this.processes, info.id);
+    this.code = new Code(client.http, info.id);
     this.pty = new Pty(client.http, this.processes, info.id);
     this.files = new Files(client.http, info.id);
     this.ports = new Ports(client.http, info.id);

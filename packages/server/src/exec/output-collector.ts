@@ -49,6 +49,12 @@ export class OutputCollector {
     return encodeBytes(this.#missed ? all.subarray(0, all.length - incompleteTail(all)) : all);
   }
 
+  /** What was kept as text; what is not UTF-8 is replaced. */
+  text(): string {
+    const all = this.#kept.subarray(0, this.#length);
+    return all.subarray(0, this.#missed ? all.length - incompleteTail(all) : all.length).toString("utf8");
+  }
+
   /** The last bytes as text, for people. */
   tail(): string {
     const last = this.#last.subarray(Math.max(0, this.#lastLength - TAIL_BYTES), this.#lastLength);

@@ -71,7 +71,8 @@ function programOf(request: ProcessFields): { argv: readonly string[] } | { comm
   return { command: [command, ...args.map(quoteShellWord)].join(" ") };
 }
 
-function timeoutOf(text: string | undefined, { execTimeoutMs, maxExecTimeoutMs }: ExecTimeouts, errors: FieldError[]): number {
+/** The timeout that a request asks for, in ms; what is too long is added to `errors`. */
+export function timeoutOf(text: string | undefined, { execTimeoutMs, maxExecTimeoutMs }: ExecTimeouts, errors: FieldError[]): number {
   const bounded = maxExecTimeoutMs > 0;
   if (text === undefined) return bounded && (execTimeoutMs === 0 || execTimeoutMs > maxExecTimeoutMs) ? maxExecTimeoutMs : execTimeoutMs;
   const asked = parseDuration(text) ?? 0;

@@ -3,6 +3,8 @@ import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { registerOpenapi } from "../openapi/register-openapi.ts";
 import { archiveRoutes } from "./archive-routes.ts";
+import { codeContextRoutes } from "./code-context-routes.ts";
+import { codeRoutes } from "./code-routes.ts";
 import { docsRoutes } from "./docs-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
@@ -37,6 +39,8 @@ const JSON_ROUTES = [
   tokenRoutes,
   execRoutes,
   execSocketRoutes,
+  codeRoutes,
+  codeContextRoutes,
   processRoutes,
   fileRoutes,
   uploadRoutes,

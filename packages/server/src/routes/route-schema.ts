@@ -42,6 +42,15 @@ export const tokenQuery: z.ZodObject<{ token: z.ZodOptional<z.ZodString> }, z.co
   token: z.string().max(4096).optional().meta({ description: "A token instead of a key, for browsers" }),
 });
 
+/** Path parameters of a code context in a sandbox. */
+export const codeContextParams: z.ZodObject<{ id: z.ZodString; context_id: z.ZodString }, z.core.$strict> = z.strictObject({
+  id: sandboxParams.shape.id,
+  context_id: z
+    .string()
+    .regex(/^[1-9]\d{0,14}$/)
+    .meta({ description: "Id of the context in its sandbox", examples: ["7"] }),
+});
+
 /** Every route may answer with an error. */
 export const errors: { readonly default: Content<{ "application/problem+json": typeof problemSchema }> } = {
   default: content("An error", { "application/problem+json": problemSchema }),
