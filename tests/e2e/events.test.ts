@@ -1,3 +1,8 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import type { Event, Sandbox } from "@caisson/contract";
 import { Caisson, type EventOrGap } from "@caisson/sdk";
 import { expect, it } from "vitest";
@@ -65,4 +70,23 @@ it("filters by sandbox and kind, begins now by default, and refuses what it cann
   for (const query of ["type=sandbox", "type=", "after=x", "since=1"])
     expect((await server.fetch("GET", `/events/stream?${query}`)).status).toBe(400);
   expect((await server.fetch("GET", "/events/stream", undefined, { headers: { "last-event-id": "x" } })).status).toBe(400);
+});
+
+it("tells of images, each change once", { timeout: 60_000 }, async () => {
+  await using server = await TestServer.start();
+  const client = new Caisson({ url: server.url, apiKey: server.apiKey, adminApiKey: server.adminKey });
+  const folder = await mkdtemp(join(tmpdir(), "caisson-image-"));
+  try {
+    await mkdir(join(folder, "etc"));
+    await promisify(execFile)("tar", ["-cf", join(folder, "a.tar"), "-C", folder, "etc"]);
+    await client.images.import("mine:1", await readFile(join(folder, "a.tar")));
+    await client.images.remove("mine:1");
+    await expect(client.images.remove("mine:1")).rejects.toMatchObject({ code: "image_not_found" });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+  expect(await client.events.list({ types: ["image.*"] })).toMatchObject([
+    { type: "image.imported", resource_type: "image", resource_id: "mine:1", sandbox_id: null, data: { size_bytes: expect.any(Number) } },
+    { type: "image.removed", resource_id: "mine:1", data: {} },
+  ]);
 });

@@ -1,6 +1,7 @@
 import { EVENT_TYPES, resourceTypeOf, type Event, type EventType } from "@caisson/contract";
 import type { Kysely, Selectable, SelectQueryBuilder, Transaction } from "kysely";
 import { z } from "zod";
+import type { StoreClock } from "./sandbox-repository.ts";
 import type { EventTable, Tables } from "./tables.ts";
 
 const dataSchema = z.record(z.string(), z.unknown());
@@ -42,10 +43,12 @@ export interface EventPage {
  */
 export class EventRepository {
   readonly #db: Kysely<Tables>;
+  readonly #clock: StoreClock;
   readonly #listeners = new Set<() => void>();
 
-  constructor(db: Kysely<Tables>) {
+  constructor(db: Kysely<Tables>, clock: StoreClock) {
     this.#db = db;
+    this.#clock = clock;
   }
 
   /** Appends events in the transaction of the change they tell of. */
@@ -65,6 +68,11 @@ export class EventRepository {
       .execute();
     // Before the commit; the one who reads on hearing it gets the connection after the commit.
     for (const listener of this.#listeners) listener();
+  }
+
+  /** Appends an event of a change that is not in the database. */
+  add(event: NewEvent): Promise<void> {
+    return this.#db.transaction().execute((trx) => this.append(trx, this.#clock.now(), event));
   }
 
   /** Calls the listener whenever this process appends something. Returns what ends that. */

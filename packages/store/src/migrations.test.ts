@@ -23,7 +23,7 @@ it.each([
 
   await migrate(db as unknown as Kysely<never>, SQLITE_FLAVOUR);
 
-  const events = new EventRepository(db);
+  const events = new EventRepository(db, Date);
   expect(await events.after(0, 10)).toMatchObject(
     kept.map((n) => ({ seq: n, type: "sandbox.created", resource_id: `sb${n}`, sandbox_id: `sb${n}`, data: { n } })),
   );

@@ -44,7 +44,7 @@ export class KyselyStore implements Store {
   constructor(db: Kysely<Tables>, clock: StoreClock) {
     this.#db = db;
     this.#clock = clock;
-    this.events = new EventRepository(db);
+    this.events = new EventRepository(db, clock);
     this.sandboxes = new SandboxRepository(db, clock, this.events);
     this.execLog = new ExecLogRepository(db, clock, this.events);
     this.webhooks = new WebhookRepository(db, clock, this.events);

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
-import { controlDefaults, Orchestrator, retentionOf, SteadyClock, webhookRetriesOf } from "@caisson/control";
+import { controlDefaults, Orchestrator, RecordedImages, retentionOf, SteadyClock, webhookRetriesOf } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
 import { createKeyVerifier, createServer, sendWebhook } from "@caisson/server";
 import { openSqlite } from "@caisson/store";
@@ -75,7 +75,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   const keys = (await store.keys.list()).map(({ role, name, hash }) => ({ role, name, sha256: hash }));
   const server = await createServer({
     operations: orchestrator,
-    images: host.images,
+    images: new RecordedImages({ images: host.images, store, logger }),
     describeWorkers: async () => [await host.describe()],
     keys: createKeyVerifier(keys),
     signingKey: openSigningKey(dataDir, random),
