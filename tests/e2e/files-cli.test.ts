@@ -149,6 +149,32 @@ describe("caisson cp and caisson files", () => {
     expect(await sh("ls /home/user/g")).toBe("three.txt\n");
   });
 
+  it("stop at Ctrl-C, and leave nothing half done on either side", async () => {
+    const child = spawn(process.execPath, [CLI, "cp", "-", `${id}:/home/user/stdin`], {
+      env: server.cliEnv,
+      stdio: ["pipe", "ignore", "pipe"],
+    });
+    // It ends before it has read all.
+    child.stdin.on("error", () => undefined);
+    child.stdin.write(Buffer.alloc(9_000_000));
+    const uploads = async (): Promise<unknown[]> => (await server.json<{ items: unknown[] }>("GET", `/sandboxes/${id}/uploads`)).items;
+    await expect.poll(uploads).toMatchObject([{ path: "/home/user/stdin" }]);
+    const gone = once(child, "close");
+    child.kill("SIGINT");
+    expect(await gone).toEqual([130, null]);
+    expect(await uploads()).toEqual([]);
+
+    await sh("mkdir -p /srv/slow && mkfifo /srv/slow/pipe && head -c 300M /dev/zero > /srv/slow/big");
+    const out = spawn(process.execPath, [CLI, "cp", `${id}:/srv/slow`, here("slow")], { env: server.cliEnv, stdio: "ignore" });
+    const partial = async (): Promise<string[]> => (await readdir(folder)).filter((name) => name.startsWith(".caisson-copy"));
+    await expect.poll(partial, { interval: 5 }).toHaveLength(1);
+    const ended = once(out, "close");
+    out.kill("SIGINT");
+    expect(await ended).toEqual([130, null]);
+    expect(await partial()).toEqual([]);
+    expect(await readdir(folder)).not.toContain("slow");
+  });
+
   it("watch until Ctrl-C", async () => {
     await sandbox.files.mkdir("/home/user/w");
     const child = spawn(process.execPath, [CLI, "files", "watch", `${id}:/home/user/w`], {

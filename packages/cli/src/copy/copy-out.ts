@@ -7,7 +7,7 @@ import { Progress } from "../terminal/progress.ts";
 import { writeOut } from "../terminal/write-out.ts";
 import { copiesContent, join, type Copied, type CopyOptions } from "./copy-options.ts";
 import { placeTree } from "./place-tree.ts";
-import { refused, safeParts } from "./safe-name.ts";
+import { safeParts } from "./safe-name.ts";
 import { unpackTree } from "./unpack-tree.ts";
 
 /** Copies a file or a folder of a sandbox to this machine, or a file to standard output. */
@@ -19,12 +19,15 @@ export async function copyOut(sandbox: Sandbox, from: string, to: string, option
     (one) => one.isDirectory(),
     () => false,
   );
+  if (!folder && !found.is_dir && to.endsWith("/"))
+    throw usageError(`${to} is no folder.`, "Make it first, or name the file without a slash at its end.");
   const inside = folder && !(found.is_dir && copiesContent(from));
   const target = resolve(inside ? join(to, nameOf(from)) : to);
   try {
     return await (found.is_dir ? receiveTree(sandbox, from, target, options) : receiveFile(sandbox, { from, found, target }, options));
   } catch (error) {
-    throw explained(error, target);
+    // A stream that was stopped looks like a damaged one.
+    throw signal.aborted ? signal.reason : explained(error, target);
   }
 }
 
@@ -97,7 +100,8 @@ async function receiveTree(sandbox: Sandbox, from: string, target: string, optio
 /** The last name of a path in the sandbox, which the person has typed; `..` would lead out of the target. */
 function nameOf(path: string): string {
   const name = safeParts(posix.basename(posix.resolve("/", path)))[0];
-  if (name === undefined) throw refused(path, "has no name to copy it under");
+  if (name === undefined)
+    throw usageError(`${path} has no name to copy it under.`, "Name a target that does not exist yet, or copy what is in it: SANDBOX:/.");
   return name;
 }
 
