@@ -168,7 +168,7 @@ export class PreviewServer {
   }
 }
 
-/** A clean address on the same host: a second slash at its start would name another. */
+/** A clean address on the same host: a second slash at its start would name another, and browsers take `\` for one. */
 function locationOf({ base, path }: PreviewTarget): string {
-  return base + path.replace(/^\/*/, "/");
+  return base + path.replace(/^[/\\]*/, "/");
 }

@@ -25,6 +25,8 @@ export function isPreview(message: IncomingMessage, domain: string): boolean {
 export function previewTarget(message: IncomingMessage, domain: string): PreviewTarget {
   const url = message.url ?? "";
   if (!url.startsWith("/")) throw new CaissonError("invalid_request", "A preview takes paths only, no absolute address.");
+  if (message.rawHeaders.filter((line, i) => i % 2 === 0 && line.toLowerCase() === "host").length > 1)
+    throw new CaissonError("invalid_request", "The request has more than one Host.");
   const label = previewLabel(message, domain);
   if (label !== undefined) {
     const dash = label.indexOf("-");
