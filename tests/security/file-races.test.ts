@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TestServer } from "../harness/server.ts";
 
 /** Rounds of every file call against every place. */
-const ROUNDS = 3;
+const ROUNDS = 2;
 /** What must never come out of the host. */
 const SECRET = "canary-0d1f6b7e-never-leaves-the-host";
 
@@ -127,7 +127,7 @@ function calls(i: number, round: number, user: string | undefined, outside: bool
     ["GET", `/files?${query(`f${i}`)}`],
     ["GET", `/files/stat?${query(`d${i}/canary.txt`)}`],
     ["GET", `/files/list?${query(`d${i}`, { depth: "2" })}`],
-    ["GET", `/files/glob?${new URLSearchParams({ pattern: `d${i}/**`, cwd: at(""), ...as })}`],
+    ["GET", `/files/glob?${new URLSearchParams({ pattern: `d${i}/**`, cwd: at(""), ...as }).toString()}`],
     ["POST", "/files", { path: at(`d${i}/canary.txt`), content: "overwritten", ...as }],
     ["POST", "/files", { path: at(`f${i}`), content: "overwritten", ...as }],
     ["POST", "/files", { path: at(`d${i}/new-${round}`), content: "new", ...as }],
@@ -145,7 +145,7 @@ function calls(i: number, round: number, user: string | undefined, outside: bool
 }
 
 describe.each(["oci", "bubblewrap"])("%s", (provider) => {
-  it("no file call reaches the host, whatever is swapped under it", { timeout: 120_000 }, async ({ skip }) => {
+  it("no file call reaches the host, whatever is swapped under it", { timeout: 240_000 }, async ({ skip }) => {
     skip(!providers.includes(provider), `${provider} does not work here`);
     const sandbox = await server.json<Sandbox>("POST", "/sandboxes", { provider });
     const exec = (body: object): Promise<ExecResult> => server.json<ExecResult>("POST", `/sandboxes/${sandbox.id}/exec`, body);
