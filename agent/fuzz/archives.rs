@@ -3,7 +3,7 @@
 
 use crate::fuzz;
 use crate::random::Random;
-use caisson_agent::guest::files::unpack::components;
+use caisson_agent::guest::files::archive_name::components;
 use caisson_agent::guest::tar::reader::{Event, TarReader};
 use caisson_agent::guest::tar::writer::{encode, END};
 use caisson_agent::guest::tar::{padding, Entry, Kind};

@@ -1,5 +1,6 @@
 //! File methods: a call on a channel and the job that does its work.
 
+pub mod archive_name;
 pub mod calls;
 pub mod change;
 pub mod copy;
@@ -11,6 +12,7 @@ pub mod list;
 pub mod read;
 pub mod read_tree;
 pub mod remove;
+pub mod settle;
 pub mod unpack;
 pub mod upload;
 pub mod walk;

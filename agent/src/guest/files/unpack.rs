@@ -4,7 +4,8 @@
 
 use super::super::fault::Fault;
 use super::super::tar::{Entry, Kind};
-use super::walk::MAX_DEPTH;
+use super::archive_name::{components, named, shown};
+use super::settle::{after, give, reopened, settle, After};
 use super::write::temporary_name;
 use crate::sys::abi;
 use crate::sys::dir::{self, c_path, open_at, open_dir_at};
@@ -12,7 +13,7 @@ use crate::sys::xattr::{self, Holder};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
 
 /// What an entry that has no directory before it gets for one.
@@ -47,13 +48,6 @@ struct Directory {
     after: Option<After>,
 }
 
-/// What a directory gets when nothing more is put into it.
-#[derive(Clone, Copy)]
-pub struct After {
-    pub mode: u32,
-    pub mtime: (i64, u32),
-}
-
 struct OpenFile {
     file: File,
     entry: Entry,
@@ -75,28 +69,6 @@ impl Drop for Unpack {
             let _left_behind = dir::unlink_at(*dir, temporary, 0);
         }
     }
-}
-
-/// The names of a path in an archive; none for the root itself.
-pub fn components(path: &[u8]) -> Result<Vec<&[u8]>, Fault> {
-    let refused = |why: &str| {
-        let shown: String = String::from_utf8_lossy(path).chars().take(200).collect();
-        Fault::invalid(format!("{:?}: {}", shown, why))
-    };
-    if path.starts_with(b"/") {
-        return Err(refused("an absolute name leads out of the tree"));
-    }
-    let names = path.split(|&byte| byte == b'/');
-    let names: Vec<&[u8]> = names
-        .filter(|name| !name.is_empty() && *name != b".")
-        .collect();
-    if names.iter().any(|name| *name == b"..") {
-        return Err(refused("'..' leads out of the tree"));
-    }
-    if names.len() > MAX_DEPTH {
-        return Err(refused("nested too deep"));
-    }
-    Ok(names)
 }
 
 impl Unpack {
@@ -373,61 +345,5 @@ impl Unpack {
             Some(abi::ENOENT | abi::ENOTDIR) => missing(),
             _ => named(&error, &entry.path),
         })
-    }
-}
-
-fn after(entry: &Entry) -> After {
-    After {
-        mode: entry.mode,
-        mtime: entry.mtime,
-    }
-}
-
-/// A directory of a fresh tree is entered again: it gets back what it had.
-fn reopened(fd: &OwnedFd) -> io::Result<After> {
-    let file = File::from(fd.try_clone()?);
-    let meta = file.metadata()?;
-    let mode = meta.mode() & 0o7777;
-    if mode & 0o700 != 0o700 {
-        file.set_permissions(Permissions::from_mode(mode | 0o700))?;
-    }
-    Ok(After {
-        mode,
-        mtime: (meta.mtime(), meta.mtime_nsec() as u32),
-    })
-}
-
-/// Gives a directory its mode and time for good.
-pub fn settle(fd: &OwnedFd, after: After) -> io::Result<()> {
-    let file = File::from(fd.try_clone()?);
-    file.set_permissions(Permissions::from_mode(after.mode))?;
-    dir::set_mtime_at(fd.as_raw_fd(), None, after.mtime)
-}
-
-fn give(dir: RawFd, name: &CStr, entry: &Entry, flags: i32) -> io::Result<()> {
-    // The largest number means "leave it" to the kernel, and is nobody's.
-    let id = |id: u64| match u32::try_from(id) {
-        Ok(id) if id != u32::MAX => Ok(id),
-        _ => Err(io::Error::from_raw_os_error(abi::EINVAL)),
-    };
-    dir::chown_at(dir, name, id(entry.uid)?, id(entry.gid)?, flags)
-}
-
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).chars().take(200).collect()
-}
-
-/// The fault of one entry. A symlink on the way is no directory, whatever it leads to.
-fn named(error: &io::Error, path: &[u8]) -> Fault {
-    let path = shown(path);
-    match error.raw_os_error() {
-        Some(abi::ENOTDIR | abi::ELOOP) => {
-            let message = format!(
-                "{}: a part of it is not a directory; links are not followed",
-                path
-            );
-            Fault::new("not_a_directory", message)
-        }
-        _ => Fault::from_io(error, &path),
     }
 }
