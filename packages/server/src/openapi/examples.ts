@@ -2,12 +2,18 @@ import type { z } from "zod";
 import {
   chmodFileSchema,
   chownFileSchema,
+  commitUploadSchema,
   createSandboxSchema,
   execRequestSchema,
   extendSandboxSchema,
   makeDirSchema,
   moveFileSchema,
+  openUploadSchema,
   pullImageSchema,
+  replaceInFilesSchema,
+  searchFilesSchema,
+  setXattrSchema,
+  signFileSchema,
   signalRequestSchema,
   writeFileSchema,
 } from "@caisson/contract";
@@ -50,6 +56,27 @@ export const EXAMPLES: Readonly<Record<string, OperationExamples>> = {
   moveFile: { schema: moveFileSchema, bodies: { rename: { old_path: "/tmp/a.bin", new_path: "/tmp/b.bin" } } },
   chmodFile: { schema: chmodFileSchema, bodies: { "make it a program": { path: "/home/user/run.sh", mode: "0755" } } },
   chownFile: { schema: chownFileSchema, bodies: { "give it away": { path: "/srv", owner: "user:user", recursive: true } } },
+  openUpload: { schema: openUploadSchema, bodies: { "of a known size": { path: "/home/user/model.bin", size: 2147483648 } } },
+  commitUpload: {
+    schema: commitUploadSchema,
+    bodies: { checked: { sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" }, "as it came": {} },
+  },
+  searchFiles: {
+    schema: searchFilesSchema,
+    bodies: {
+      "a regular expression": { path: "/home/user", pattern: "^import (\\w+)", include: ["**/*.py"] },
+      "plain text": { path: "/srv", pattern: "a.b(", fixed: true, limit: 100 },
+    },
+  },
+  replaceInFiles: {
+    schema: replaceInFilesSchema,
+    bodies: { "tell what would be done": { path: "/home/user", pattern: "foo_(\\w+)", replacement: "bar_$1", dry_run: true } },
+  },
+  signFile: { schema: signFileSchema, bodies: { "a link for an hour": { path: "/home/user/report.pdf", action: "read", ttl: "1h" } } },
+  setXattr: {
+    schema: setXattrSchema,
+    bodies: { "where it came from": { path: "/home/user/a.txt", name: "user.origin", value_base64: "dXBsb2Fk" } },
+  },
   makeDirectory: { schema: makeDirSchema, bodies: { "with parents": { path: "/home/user/a/b" } } },
   pullImage: { schema: pullImageSchema, bodies: { Debian: { reference: "debian:12" } } },
 };
