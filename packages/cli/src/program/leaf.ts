@@ -15,6 +15,7 @@ export type Outcome = Promise<number | void>;
 
 /** What a leaf is made of. */
 export interface LeafOptions {
+  /** Its first line stands in the list of commands. */
   readonly description: string;
   /** Exit code of every failure of our own. Default: the one of the error's code. */
   readonly failureExit?: number;
@@ -31,6 +32,7 @@ export type Done = (code: number) => void;
 export function leaf(parent: Command, nameAndArguments: string, options: LeafOptions): Command {
   const command = parent
     .command(nameAndArguments)
+    .summary(options.description.split("\n", 1)[0] ?? "")
     .description(options.description)
     .option("--json", "answer in JSON")
     .option("--url <url>", "address of the server (default: CAISSON_URL, else the one on this machine)")
