@@ -42,6 +42,15 @@ it("tells what a sandbox uses, now and over time, and ends with it", async () =>
   expect((await server.fetch("GET", `/sandboxes/${sandbox.id}/stats/stream`)).status).toBe(410);
 });
 
+// A plain user has no control groups.
+it.skipIf(process.getuid?.() !== 0)("counts the processor time of processes that have ended", async () => {
+  await using sandbox = await create();
+  const before = (await sandbox.stats()).cpu.used_ms;
+  const { stdout } = await sandbox.commands.run("python3 -c 'import time; [0 for _ in range(10**7)]; print(time.process_time())'");
+  const used = (await sandbox.stats()).cpu.used_ms - before;
+  expect(used).toBeGreaterThanOrEqual(Number(stdout) * 900);
+});
+
 it("reads a console by cursor and follows it, each line once, over a cut, until the end", async () => {
   const sandbox = await create();
   const logs = (query: string): Promise<ConsolePage> => server.json("GET", `/sandboxes/${sandbox.id}/logs?${query}`);

@@ -48,6 +48,12 @@ export interface WorkerDescription {
   readonly providers: readonly ProviderReport[];
 }
 
+/** What a machine counts of a box. */
+export interface HostUsage {
+  /** Processor time of all its processes, ended ones included, in ms. */
+  readonly cpuMs: number | null;
+}
+
 /** Which lines of a console: the last ones, or those after a byte offset. */
 export type ConsoleRange = { readonly lines: number } | { readonly after: number; readonly limit: number };
 
@@ -89,6 +95,8 @@ export interface SandboxHost {
   inventory(signal?: AbortSignal): Promise<readonly HostSandbox[]>;
   /** A way to the guest agent. Fails on use with `sandbox_not_found`, `lease_lost` or `agent_unreachable`. */
   guest(ref: SandboxRef): ChannelOpener;
+  /** Optional power: what the machine counts of a box; null where it counts nothing for it alone. */
+  usage?(ref: SandboxRef, signal?: AbortSignal): Promise<HostUsage>;
   /** Lines the box wrote to its console. */
   logs(ref: SandboxRef, range: ConsoleRange, signal?: AbortSignal): Promise<ConsoleChunk>;
   readonly images: ImageHost;

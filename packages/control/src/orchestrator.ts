@@ -34,6 +34,7 @@ import { toExecLogEntry } from "./exec-log-view.ts";
 import { HostDirectory } from "./host-directory.ts";
 import { listFilter } from "./list-filter.ts";
 import type { Logger } from "./logger.ts";
+import { meteredStats } from "./metered-stats.ts";
 import type { OperationName, OperationOptions, Operations, PortVisibility } from "./operations.ts";
 import { checkTtl } from "./placement.ts";
 import { ProcessRecorder } from "./process-recorder.ts";
@@ -240,8 +241,11 @@ export class Orchestrator implements Operations {
       let result: T;
       try {
         const { detail, keyName, requestId } = options;
-        const guest = recordedGuest(this.#options.guestOf(host.guest({ sandboxId: id, epoch: seen.epoch })), {
+        const ref = { sandboxId: id, epoch: seen.epoch };
+        const plain = this.#options.guestOf(host.guest(ref));
+        const guest = recordedGuest(plain, {
           sandboxId: id,
+          stats: (callOptions) => meteredStats(plain, host, ref, callOptions),
           operation,
           ...(detail === undefined ? {} : { detail }),
           ...(keyName === undefined ? {} : { keyName }),

@@ -15,6 +15,8 @@ export interface RecordedGuestOptions {
   readonly keyName?: string;
   readonly requestId?: string;
   readonly recorder: ProcessRecorder;
+  /** Its figures, from who knows them best. */
+  readonly stats: Guest["stats"];
   /** Wall-clock time in ms. */
   readonly now: () => number;
 }
@@ -56,6 +58,7 @@ export function recordedGuest(guest: Guest, options: RecordedGuestOptions): Gues
     get: (target, key) => {
       if (key === "exec") return exec;
       if (key === "spawn") return spawn;
+      if (key === "stats") return options.stats;
       const member: unknown = Reflect.get(target, key, target);
       return typeof member === "function" ? (member.bind(target) as unknown) : member;
     },

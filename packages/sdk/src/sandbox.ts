@@ -232,11 +232,8 @@ export class Sandbox implements AsyncDisposable {
   /**
    * The last lines of its console and those to come, until it ends. When the connection breaks it is made again where it was.
    *
-   * ```ts
-   * for await (const line of sandbox.followLogs({ lines: 20 })) {
-   *   console.log(line);
-   *   break;
-   * }
+   * ```ts no-run
+   * for await (const line of sandbox.followLogs({ lines: 20 })) console.log(line);
    * ```
    */
   async *followLogs(options: CallOptions & { readonly lines?: number } = {}): AsyncGenerator<string, void, void> {

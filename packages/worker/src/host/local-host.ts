@@ -9,6 +9,7 @@ import {
   type ConsoleChunk,
   type ConsoleRange,
   type HostSandbox,
+  type HostUsage,
   type ProviderReport,
   type Random,
   type SandboxHost,
@@ -190,6 +191,17 @@ export class LocalHost implements SandboxHost {
         }
       },
     };
+  }
+
+  async usage(ref: SandboxRef, signal?: AbortSignal): Promise<HostUsage> {
+    await this.#ready();
+    const { handle, provider: name } = this.#owned(ref);
+    const provider = this.#parts.providers.get(name);
+    if (handle === null || provider === undefined) return { cpuMs: null };
+    const { clock, deadlines } = this.#parts;
+    const doing = "reading what a box uses";
+    const { cpuMs } = await withDeadline({ clock, ms: deadlines.ask, doing, signal }, (limited) => provider.usage(handle, limited));
+    return { cpuMs: cpuMs === null ? null : Math.round(cpuMs) };
   }
 
   async logs(ref: SandboxRef, range: ConsoleRange, signal?: AbortSignal): Promise<ConsoleChunk> {
