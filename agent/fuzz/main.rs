@@ -4,6 +4,7 @@
 
 mod archives;
 mod random;
+mod regex;
 mod targets;
 mod whole;
 

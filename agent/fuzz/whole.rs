@@ -13,7 +13,14 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 
-const METHODS: [&str; 32] = [
+const METHODS: [&str; 39] = [
+    "WaitSession",
+    "OpenWatch",
+    "ReadWatch",
+    "CloseWatch",
+    "Search",
+    "Replace",
+    "ListPorts",
     "SpawnSession",
     "ExecCommand",
     "StreamOutput",

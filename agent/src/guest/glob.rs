@@ -138,6 +138,11 @@ impl Glob {
         states & ((1 << self.parts.len()) - 1)
     }
 
+    /// Whether it ends in a slash: only directories count.
+    pub fn is_for_directories(&self) -> bool {
+        self.directories_only
+    }
+
     /// Whether a match must be left out because only directories count.
     pub fn only_directories(&self, found: &Found) -> bool {
         self.directories_only && !found.is_dir()

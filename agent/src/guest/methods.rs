@@ -49,6 +49,7 @@ impl Server {
             "ListSessions" => self.list_sessions(source, params),
             "Dial" => self.dial(source, params),
             "OpenWatch" | "ReadWatch" | "CloseWatch" => self.watch_call(source, method, params),
+            "Search" | "Replace" => self.search_call(source, method, params),
             "ListPorts" => self.list_ports(source, params),
             "Stats" => {
                 params.finish()?;

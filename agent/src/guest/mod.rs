@@ -22,6 +22,8 @@ pub mod ports;
 pub mod process_limits;
 pub mod process_spec;
 pub mod receive;
+pub mod regex;
+pub mod search;
 pub mod seccomp;
 pub mod seccomp_table;
 pub mod server;

@@ -315,10 +315,7 @@ mod tests {
         let mut log = OutputLog::with_bytes_behind(100);
         assert_eq!(log.room(Some(0)), 100);
         log.append(&pattern(0, 400), Some(300));
-        assert_eq!(
-            (log.start(), log.end(), log.room(Some(300))),
-            (200, 400, 0)
-        );
+        assert_eq!((log.start(), log.end(), log.room(Some(300))), (200, 400, 0));
         let mut large = OutputLog::with_bytes_behind(4 * BEHIND);
         assert_eq!(large.room(Some(0)), 4 * BEHIND);
         large.append(&pattern(0, 300), Some(0));

@@ -181,9 +181,7 @@ impl Session {
                     stream.unwatch(epoll);
                     break;
                 }
-                most = room
-                    .min(stream.drain.unwrap_or(u64::MAX))
-                    .min(most as u64) as usize;
+                most = room.min(stream.drain.unwrap_or(u64::MAX)).min(most as u64) as usize;
             }
             let direct = stream.busy && most == CHUNK && !stream.complete;
             let mut chunk = Vec::new();

@@ -375,6 +375,13 @@ extern "C" {
         value: *const c_void,
         length: c_uint,
     ) -> c_int;
+    pub fn memmem(
+        bytes: *const c_void,
+        length: usize,
+        needle: *const c_void,
+        needle_length: usize,
+    ) -> *const c_void;
+    pub fn memchr(bytes: *const c_void, byte: c_int, length: usize) -> *const c_void;
     pub fn sethostname(name: *const c_char, length: usize) -> c_int;
 
     pub fn mallopt(parameter: c_int, value: c_int) -> c_int;

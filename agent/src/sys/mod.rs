@@ -5,6 +5,7 @@ pub mod abi;
 pub mod dir;
 pub mod fd;
 pub mod inotify;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod process;

@@ -8,6 +8,7 @@ import { lifecycleCases } from "./conformance/lifecycle.ts";
 import { limitCases } from "./conformance/limits.ts";
 import { portCases } from "./conformance/ports.ts";
 import { processCases } from "./conformance/processes.ts";
+import { searchCases } from "./conformance/search.ts";
 import { Subject } from "./conformance/subject.ts";
 import { treeCases } from "./conformance/trees.ts";
 import { uploadCases } from "./conformance/uploads.ts";
@@ -61,6 +62,7 @@ function runSuite(name: string, made: Subject): void {
     attributeCases(get);
     uploadCases(get);
     archiveCases(get);
+    searchCases(get);
     watchCases(get);
     portCases(get);
     lifecycleCases(get);

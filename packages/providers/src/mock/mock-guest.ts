@@ -6,6 +6,7 @@ import { mockAttributeHandlers } from "./mock-attribute-handlers.ts";
 import { mockFileHandlers } from "./mock-file-handlers.ts";
 import type { MockFiles } from "./mock-files.ts";
 import { mockProcessHandlers } from "./mock-process-handlers.ts";
+import { mockSearchHandlers } from "./mock-search-handlers.ts";
 import { MockSession, type MockProcessSpec } from "./mock-session.ts";
 import { mockTreeHandlers } from "./mock-tree-handlers.ts";
 import { mockUploadHandlers } from "./mock-upload-handlers.ts";
@@ -57,6 +58,7 @@ export class MockGuest {
       ...mockAttributeHandlers(this),
       ...mockUploadHandlers(this),
       ...mockTreeHandlers(this),
+      ...mockSearchHandlers(this),
       ...mockWatchHandlers(this),
       ...this.#ownHandlers(),
     };
