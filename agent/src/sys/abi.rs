@@ -17,6 +17,7 @@ pub mod arch {
     pub const SYS_RENAMEAT2: i64 = 316;
     pub const SYS_SECCOMP: i64 = 317;
     pub const SYS_UTIMENSAT: i64 = 280;
+    pub const SYS_SYNC_FILE_RANGE: i64 = 277;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -33,6 +34,7 @@ pub mod arch {
     pub const SYS_RENAMEAT2: i64 = 276;
     pub const SYS_SECCOMP: i64 = 277;
     pub const SYS_UTIMENSAT: i64 = 88;
+    pub const SYS_SYNC_FILE_RANGE: i64 = 84;
 }
 
 pub use arch::*;

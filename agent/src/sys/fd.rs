@@ -124,6 +124,14 @@ pub fn grow_pipe(fd: &impl AsRawFd, bytes: c_int) {
     unsafe { abi::fcntl(fd.as_raw_fd(), abi::F_SETPIPE_SZ, bytes) };
 }
 
+/// Lets the kernel begin to write what is dirty of a file to disk, without
+/// waiting for it; where it cannot, the sync at the end does all.
+pub fn begin_write_back(fd: &impl AsRawFd) {
+    const WRITE: u64 = 2;
+    // SAFETY: a raw call with plain numbers; offset 0 and length 0 mean all.
+    unsafe { abi::syscall(abi::SYS_SYNC_FILE_RANGE, fd.as_raw_fd(), 0u64, 0u64, WRITE) };
+}
+
 pub fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: a plain call.
     owned(unsafe { abi::eventfd(0, abi::EFD_CLOEXEC | abi::EFD_NONBLOCK) })

@@ -219,7 +219,7 @@ impl Server {
                 if credit == 0 {
                     return call.out.push_front(Message::Data(bytes));
                 }
-                let fits = bytes.len().min(credit as usize).min(4 * CHUNK);
+                let fits = bytes.len().min(credit as usize).min(CHUNK);
                 let rest = bytes.split_off(fits);
                 if !rest.is_empty() {
                     call.out.push_front(Message::Data(rest));

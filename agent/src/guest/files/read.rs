@@ -1,6 +1,7 @@
 //! ReadFile.
 
 use super::super::fault::Fault;
+use super::super::output_log::CHUNK;
 use super::super::pool::{Job, Message, Next, StepIo};
 use super::entry;
 use crate::sys::abi::O_NONBLOCK;
@@ -66,23 +67,28 @@ impl Job for ReadJob {
             Some(file) => file,
             None => self.open(io)?,
         };
-        let want = (io.budget as u64).min(self.left) as usize;
-        let mut bytes = Vec::with_capacity(want);
+        let mut want = (io.budget as u64).min(self.left) as usize;
         let mut ended = want == 0;
-        while bytes.len() < want && !ended {
-            let most = want - bytes.len();
-            match fd::read_spare(&file, &mut bytes, most) {
-                Ok(0) => ended = true,
-                Ok(_) => {}
-                Err(error) if fd::interrupted(&error) => {}
-                Err(error) => return Err(Fault::from_io(&error, &self.path)),
+        // In pieces of one frame each, so that none is cut up again.
+        while want > 0 && !ended {
+            let full = want.min(CHUNK);
+            let mut bytes = Vec::with_capacity(full);
+            while bytes.len() < full && !ended {
+                let most = full - bytes.len();
+                match fd::read_spare(&file, &mut bytes, most) {
+                    Ok(0) => ended = true,
+                    Ok(_) => {}
+                    Err(error) if fd::interrupted(&error) => {}
+                    Err(error) => return Err(Fault::from_io(&error, &self.path)),
+                }
+            }
+            want -= bytes.len();
+            self.left -= bytes.len() as u64;
+            if !bytes.is_empty() {
+                io.out.push(Message::Data(bytes));
             }
         }
-        self.left -= bytes.len() as u64;
         ended |= self.left == 0;
-        if !bytes.is_empty() {
-            io.out.push(Message::Data(bytes));
-        }
         if ended {
             io.out.push(Message::End);
             return Ok(Next::Done);

@@ -4,6 +4,7 @@ use super::super::fault::Fault;
 use super::super::pool::{Job, Message, Next, StepIo};
 use super::entry;
 use crate::sys::abi::{self, O_NONBLOCK};
+use crate::sys::fd;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -20,8 +21,14 @@ pub struct WriteJob {
     open: Option<Target>,
 }
 
+/// Bytes after which the disk is set to work, so that little is left to wait
+/// for at the end.
+const WRITE_BACK: usize = 8 << 20;
+
 struct Target {
     file: File,
+    /// Bytes written since the disk was last set to work.
+    unsynced: usize,
     path: PathBuf,
     /// Renamed to `path` at the end; removed when the job is given up.
     temporary: Option<PathBuf>,
@@ -78,6 +85,7 @@ impl WriteJob {
         let file = opened.map_err(|error| self.fault(&error))?;
         let target = Target {
             file,
+            unsynced: 0,
             path,
             temporary: Some(temporary),
         };
@@ -118,6 +126,7 @@ impl WriteJob {
         }
         Ok(Target {
             file,
+            unsynced: 0,
             path,
             temporary: None,
         })
@@ -217,6 +226,11 @@ impl Job for WriteJob {
             .file
             .write_all(&bytes)
             .map_err(|error| self.fault(&error))?;
+        target.unsynced += bytes.len();
+        if target.unsynced >= WRITE_BACK {
+            target.unsynced = 0;
+            fd::begin_write_back(&target.file);
+        }
         if io.input_ended {
             io.out.push(Message::LastReply(self.finish(target)?));
             return Ok(Next::Done);
