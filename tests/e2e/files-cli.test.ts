@@ -136,12 +136,15 @@ describe("caisson cp and caisson files", () => {
     expect((await readdir(folder)).filter((name) => name.startsWith(".caisson"))).toEqual([]);
   });
 
-  it("list, find, move, sign and remove", async () => {
+  it("list, find, search, move, sign and remove", async () => {
     await sandbox.files.writeMany({ "/home/user/g/one.py": "import os\nprint(1)\n", "/home/user/g/two.txt": "import\n" });
     expect((await caisson("files", "ls", `${id}:/home/user/g`)).stdout).toMatch(
       /^-0644 user +19 \S+Z one\.py\n-0644 user +7 \S+Z two\.txt\n$/,
     );
     expect((await caisson("files", "find", `${id}:/home/user/g`, "**/*.py")).stdout).toBe("/home/user/g/one.py\n");
+    const found = await caisson("files", "grep", "^import (o.)$", `${id}:/home/user/g`);
+    expect(found).toMatchObject({ code: 0, stdout: "/home/user/g/one.py:1:import os\n" });
+    expect((await caisson("files", "grep", "-F", "nothing(", `${id}:/home/user/g`)).code).toBe(1);
     const url = (await caisson("files", "sign", `${id}:/home/user/g/two.txt`)).stdout.trim();
     expect(await (await fetch(url)).text()).toBe("import\n");
     await caisson("files", "mv", `${id}:/home/user/g/two.txt`, "/home/user/g/three.txt");

@@ -203,7 +203,7 @@ export class Files extends FileEntries {
   /**
    * Searches in the contents of files, line by line, and yields matches as they are found. The generator's value is the summary.
    *
-   * ```ts no-run
+   * ```ts
    * await sandbox.files.write("/home/user/work/main.py", "import os\n");
    * for await (const { path, line, text } of sandbox.files.search("/home/user/work", "^import (\\w+)")) console.log(path, line, text);
    * ```
@@ -219,7 +219,7 @@ export class Files extends FileEntries {
   /**
    * Replaces in the contents of files; each is rewritten whole or not at all. `$1` is the first group of the pattern.
    *
-   * ```ts no-run
+   * ```ts
    * await sandbox.files.write("/home/user/work/main.py", "x = 1\n");
    * const { count } = await sandbox.files.replace("/home/user/work", "x = (\\d)", "y = $1", { include: ["*.py"] });
    * ```
