@@ -20,7 +20,11 @@ pub fn open_at(dir: RawFd, name: &CStr, flags: i32, mode: u32) -> io::Result<Own
 
 /// Opens a directory for reading; a symlink as the last component is refused.
 pub fn open_dir_at(dir: RawFd, name: &CStr) -> io::Result<OwnedFd> {
-    open_at(dir, name, abi::O_DIRECTORY | abi::O_NOFOLLOW, 0)
+    // Asked for a directory, gVisor follows a symlink even with O_NOFOLLOW. So
+    // what has the name is pinned first, and only a directory has a ".".
+    let pinned = open_at(dir, name, abi::O_PATH | abi::O_NOFOLLOW, 0)?;
+    let here = c_path(b".")?;
+    open_at(pinned.as_raw_fd(), &here, abi::O_DIRECTORY, 0)
 }
 
 pub fn unlink_at(dir: RawFd, name: &CStr, flags: i32) -> io::Result<()> {

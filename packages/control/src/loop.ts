@@ -1,4 +1,4 @@
-import { toCaissonError, type Clock } from "@caisson/contract";
+import { toCaissonError, type Clock, type Timer } from "@caisson/contract";
 import type { Logger } from "./logger.ts";
 
 /** A round that failed is tried again after this time, in ms. */
@@ -18,6 +18,9 @@ export class Loop {
   readonly #options: LoopOptions;
   #wake: (() => void) | undefined;
   #wakeAt = 0;
+  #timer: Timer | undefined;
+  /** When the next round is due because somebody asked for it. */
+  #dueAt = Infinity;
   #again = false;
 
   constructor(options: LoopOptions) {
@@ -28,6 +31,7 @@ export class Loop {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#again = false;
+      this.#dueAt = Infinity;
       const rest = await this.#round(signal);
       if (!this.#again && !signal.aborted) await this.#rest(rest, signal);
     }
@@ -39,9 +43,16 @@ export class Loop {
     this.#wake?.();
   }
 
-  /** Makes sure that a round starts within `ms`. */
+  /** Makes sure that a round starts in `ms`, if not before: whoever asks meanwhile is served by the same one. */
   within(ms: number): void {
-    if (this.#wake === undefined || this.#options.clock.monotonic() + ms < this.#wakeAt) this.nudge();
+    this.#dueAt = Math.min(this.#dueAt, this.#options.clock.monotonic() + ms);
+    if (this.#wake !== undefined && this.#dueAt < this.#wakeAt) this.#wakeIn(ms);
+  }
+
+  #wakeIn(ms: number): void {
+    this.#timer?.cancel();
+    this.#wakeAt = this.#options.clock.monotonic() + ms;
+    this.#timer = this.#options.clock.schedule(ms, () => this.#wake?.());
   }
 
   async #round(signal: AbortSignal): Promise<number> {
@@ -58,8 +69,7 @@ export class Loop {
   async #rest(ms: number, signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
-    this.#wakeAt = this.#options.clock.monotonic() + ms;
-    const timer = this.#options.clock.schedule(ms, resolve);
+    this.#wakeIn(Math.max(0, Math.min(ms, this.#dueAt - this.#options.clock.monotonic())));
     const ended = (): void => resolve();
     signal.addEventListener("abort", ended, { once: true });
     try {
@@ -67,7 +77,7 @@ export class Loop {
     } finally {
       signal.removeEventListener("abort", ended);
       this.#wake = undefined;
-      timer.cancel();
+      this.#timer?.cancel();
     }
   }
 }

@@ -7,7 +7,7 @@ import { ProcessWatcher } from "./process-watcher.ts";
 import { commandOf } from "./recorded-guest.ts";
 
 /** How long what happened may wait for its transaction, in ms. */
-const WRITE_WITHIN_MS = 250;
+const WRITE_WITHIN_MS = 1_000;
 /** Starts and ends of one transaction. */
 const BATCH = 256;
 /** Starts and ends that wait when the database does not take them; what is beyond is found again in the sandboxes. */

@@ -15,18 +15,24 @@ interface CpOptions extends CommonOptions {
   readonly mode?: string;
 }
 
+/** What the help says below the options. */
+const RULES = `
+Where things go, as cp -r has it:
+  <to> is a folder that exists     into it, under the name that <from> has
+  <to> is anything else            becomes <to>
+  <from> is folder/.               what is in the folder
+  <to> is SANDBOX:/path/           a folder, made where it is missing
+
+Files are compared by SHA-256 and replaced whole; large ones go on after a broken connection. Out of
+a sandbox come no set-id bits, devices, or links that lead out of the copy.`;
+
 /** Most lines that tell what was left out. */
 const TOLD = 10;
 
 /** `caisson cp <from> <to>`: a file or a folder, of any size, in or out. */
 export function addCpCommand(program: Command, done: Done): void {
   leaf(program, "cp <from> <to>", {
-    description: `copy a file or folder into a sandbox or out of it
-
-A file or folder goes into <to> under its own name where <to> is a folder that exists, else it becomes <to>; "folder/."
-is what is in the folder. A <to> in a sandbox that ends with "/" is a folder. Files are compared by SHA-256 and replaced
-whole; large ones go on after a broken connection. Out of a sandbox come no set-id bits, devices, or links that lead out
-of the copy.`,
+    description: "copy a file or folder into a sandbox or out of it",
     examples: [
       "caisson cp main.py $ID:/home/user/main.py",
       "caisson cp $ID:/home/user/plot.png .",
@@ -37,6 +43,7 @@ of the copy.`,
     ],
   })
     .option("-u, --user <user>", "as whom in the sandbox")
+    .addHelpText("after", RULES)
     .option("--mode <octal>", "mode of the new file in the sandbox, such as 0755 (default: the source's)")
     .action(action(done, cp));
 }

@@ -10,6 +10,9 @@ for (let byte = 0; byte < 32; byte += 1) ESCAPES[byte] = "u".charCodeAt(0);
 for (const [byte, letter] of ["\bb", "\tt", "\nn", "\ff", "\rr", '""', "\\\\"].map((pair) => [pair.charCodeAt(0), pair.charCodeAt(1)]))
   ESCAPES[byte as number] = letter as number;
 
+/** Most bytes looked at one by one before eight at a time are tried again. */
+const STRETCH = 256;
+
 const HEX = "0123456789abcdef";
 const BACKSLASH = 0x5c;
 
@@ -40,18 +43,21 @@ function line(head: string, tail: string, length: number, fill: (into: Buffer, a
 
 /** Writes the escaped bytes to the scratch buffer; how many they are, or -1 when base64 is shorter. */
 function escape(bytes: Uint8Array): number {
-  const room = Math.ceil(bytes.length * MOST_GROWTH) + 128;
+  const room = Math.ceil(bytes.length * MOST_GROWTH) + 12 * STRETCH;
   if (scratch.length < room + 8) {
     scratch = Buffer.allocUnsafeSlow(room + 8);
     view = new DataView(scratch.buffer, scratch.byteOffset, scratch.length);
   }
   const from = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const target = scratch;
   const into = view;
   const last = bytes.length - 8;
   let at = 0;
   let to = 0;
+  let stretch = 8;
   while (at < bytes.length) {
-    if (to + bytes.length - at > room - 64) return -1;
+    if (to + bytes.length - at > room - 6 * STRETCH) return -1;
+    const before = at;
     // Eight bytes at a time while none of them needs an escape.
     while (at <= last) {
       const low = from.getInt32(at, true);
@@ -62,14 +68,16 @@ function escape(bytes: Uint8Array): number {
       at += 8;
       to += 8;
     }
-    for (const end = Math.min(at + 8, bytes.length); at < end; at += 1) {
+    // Then one by one, longer where they come close to each other.
+    stretch = at === before ? Math.min(stretch * 2, STRETCH) : 8;
+    for (const end = Math.min(at + stretch, bytes.length); at < end; at += 1) {
       const byte = bytes[at] as number;
       const letter = ESCAPES[byte] as number;
-      if (letter === 0) into.setUint8(to++, byte);
+      if (letter === 0) target[to++] = byte;
       else {
-        into.setUint8(to++, BACKSLASH);
-        into.setUint8(to++, letter);
-        if (letter === 0x75) to += scratch.write(`00${HEX[byte >> 4]}${HEX[byte & 15]}`, to, "latin1");
+        target[to++] = BACKSLASH;
+        target[to++] = letter;
+        if (letter === 0x75) to += target.write(`00${HEX[byte >> 4]}${HEX[byte & 15]}`, to, "latin1");
       }
     }
   }

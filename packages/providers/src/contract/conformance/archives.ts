@@ -61,7 +61,7 @@ export function archiveCases(get: () => Subject): void {
       const { guest, dir } = await place();
       const make = [
         `mkdir -p from/a/b && cd from && printf x > "$(printf 'not \\377 utf-8')" && printf y > a/one && ln a/one a/b/two && ln a/one zz`,
-        "mkfifo -m 640 pipe && touch -d '2001-02-03 04:05:06.123456789' a/one && touch -d '1960-01-01 00:00:00.5' old && chmod 4751 a/one && chmod 2775 a && touch -h -d '2002-02-02' . a/b",
+        "mkfifo -m 640 pipe && touch -d '2001-02-03 04:05:06.123456789' a/one && touch -d '1960-01-01 00:00:00' old && chmod 4751 a/one && chmod 2775 a && touch -h -d '2002-02-02' . a/b",
       ].join(" && ");
       await subject.text(guest, { command: make, cwd: dir });
       await guest.writeTree(`${dir}/to`, bytesOf(await taken(guest, `${dir}/from`)));
@@ -149,8 +149,11 @@ export function archiveCases(get: () => Subject): void {
       await guest.makeDir(`${dir}/used`);
       for (const members of hostile) {
         const archive = await tar(...members);
-        for (const target of ["new", "used"])
-          expect(["invalid_argument", "not_a_directory"]).toContain(await codeOf(guest.writeTree(`${dir}/${target}`, bytesOf(archive))));
+        for (const target of ["new", "used"]) {
+          const code = await codeOf(guest.writeTree(`${dir}/${target}`, bytesOf(archive)));
+          if (!["invalid_argument", "not_a_directory"].includes(code))
+            expect.unreachable(`${JSON.stringify(members)} into a ${target} folder: ${code}`);
+        }
         expect(await shape(guest, `${dir}/outside`)).toEqual(before);
         await guest.remove(`${dir}/used`, { recursive: true });
         await guest.makeDir(`${dir}/used`);
