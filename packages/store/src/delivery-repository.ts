@@ -1,6 +1,7 @@
-import { CaissonError, DELIVERY_STATUSES } from "@caisson/contract";
+import { DELIVERY_STATUSES } from "@caisson/contract";
 import type { Kysely, Selectable } from "kysely";
 import { z } from "zod";
+import { decodeNumber } from "./page-cursor.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { DeliveryTable, Tables } from "./tables.ts";
 
@@ -164,7 +165,7 @@ export class DeliveryRepository {
   ): Promise<{ readonly items: readonly DeliveryRecord[]; readonly nextCursor: string | null }> {
     let query = this.#db.selectFrom("webhook_deliveries").selectAll().where("webhook_id", "=", webhookId);
     if (options.status !== undefined) query = query.where("status", "=", options.status);
-    if (options.cursor !== undefined) query = query.where("seq", "<", decodeCursor(options.cursor));
+    if (options.cursor !== undefined) query = query.where("seq", "<", decodeNumber(options.cursor));
     const rows = await query
       .orderBy("seq", "desc")
       .limit(limit + 1)
@@ -173,12 +174,6 @@ export class DeliveryRepository {
     const last = items.at(-1);
     return { items: items.map(decode), nextCursor: rows.length > limit && last !== undefined ? String(last.seq) : null };
   }
-}
-
-function decodeCursor(cursor: string): number {
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  const errors = [{ path: "cursor", message: "is not a cursor of this list" }];
-  throw new CaissonError("invalid_request", "The cursor is not one that this server gave.", { errors });
 }
 
 function encode(message: NewDelivery, webhookId: string, now: number): Omit<DeliveryTable, "seq" | "status"> {

@@ -1,7 +1,8 @@
-import { CaissonError, PROCESS_KINDS, type ProcessKind } from "@caisson/contract";
+import { PROCESS_KINDS, type ProcessKind } from "@caisson/contract";
 import type { Kysely, Selectable, Transaction } from "kysely";
 import { z } from "zod";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
+import { decodeNumber } from "./page-cursor.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { ExecLogTable, Tables } from "./tables.ts";
 
@@ -114,7 +115,7 @@ export class ExecLogRepository {
     cursor?: string,
   ): Promise<{ readonly items: readonly ProcessRecord[]; readonly nextCursor: string | null }> {
     let query = this.#db.selectFrom("exec_log").selectAll().where("sandbox_id", "=", sandboxId);
-    if (cursor !== undefined) query = query.where("process_id", "<", decodeCursor(cursor));
+    if (cursor !== undefined) query = query.where("process_id", "<", decodeNumber(cursor));
     const rows = await query
       .orderBy("process_id", "desc")
       .limit(limit + 1)
@@ -166,12 +167,6 @@ function exited(sandboxId: string, processId: number, exit: ProcessExit | null):
 
 function event(type: NewEvent["type"], sandboxId: string, processId: number, data: NewEvent["data"]): NewEvent {
   return { type, resourceId: String(processId), sandboxId, data };
-}
-
-function decodeCursor(cursor: string): number {
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  const errors = [{ path: "cursor", message: "is not a cursor of this list" }];
-  throw new CaissonError("invalid_request", "The cursor is not one that this server gave.", { errors });
 }
 
 function encode(process: StartedProcess): ExecLogTable {

@@ -20,9 +20,19 @@ export function decodeCursor(cursor: string): Position {
     const [createdAt, id] = positionSchema.parse(JSON.parse(Buffer.from(cursor, "base64url").toString()));
     return { createdAt, id };
   } catch (cause) {
-    throw new CaissonError("invalid_request", "The cursor is not one that this server gave.", {
-      cause,
-      errors: [{ path: "cursor", message: "is not a cursor of this list" }],
-    });
+    throw wrongCursor(cause);
   }
+}
+
+/** Reads back a cursor that is a number, as lists have it whose order is one; `invalid_request` when it is none. */
+export function decodeNumber(cursor: string): number {
+  if (!/^\d{1,15}$/.test(cursor)) throw wrongCursor();
+  return Number(cursor);
+}
+
+function wrongCursor(cause?: unknown): CaissonError {
+  return new CaissonError("invalid_request", "The cursor is not one that this server gave.", {
+    cause,
+    errors: [{ path: "cursor", message: "is not a cursor of this list" }],
+  });
 }

@@ -156,7 +156,7 @@ export class WebhookSender {
     const head = await store.deliveries.head(webhookId);
     if (webhook === undefined || !webhook.active || head === undefined || (head.nextAttemptAt ?? 0) > clock.now()) return false;
     const result = await this.attempt(webhook, head, signal);
-    const taken = result.responseCode !== null && result.responseCode >= 200 && result.responseCode < 300;
+    const taken = wasTaken(result);
     const inMs = taken ? undefined : retryDelay(head.attempts + 1, retriesMs, random);
     const after = inMs === undefined ? ({ status: taken ? "delivered" : "failed" } as const) : ({ status: "pending", inMs } as const);
     const written = await store.deliveries.attempted(head, this.#owner, result, after);
@@ -180,6 +180,11 @@ export class WebhookSender {
     const fields = { webhook_id: head.webhookId, delivery_id: head.id, status: result.responseCode, error: result.error };
     logger.warn(fields, "a message to a webhook was given up");
   }
+}
+
+/** Whether a receiver took a message. */
+export function wasTaken({ responseCode }: AttemptResult): boolean {
+  return responseCode !== null && responseCode >= 200 && responseCode < 300;
 }
 
 /** The message of an event. */

@@ -13,7 +13,7 @@ import {
 } from "@caisson/contract";
 import { webhookNotFound, type DeliveryRecord, type Store, type WebhookRecord } from "@caisson/store";
 import { newWebhookSecret } from "./sign-webhook.ts";
-import { message, type WebhookSender } from "./webhook-sender.ts";
+import { message, wasTaken, type WebhookSender } from "./webhook-sender.ts";
 
 /** How long the secret before signs too, in ms. */
 const OLD_SECRET_MS = 86_400_000;
@@ -110,8 +110,7 @@ export class Webhooks implements WebhookOperations {
     const webhook = await this.#record(id);
     const test = message(newId("delivery", clock.now(), random), "webhook.test", null, clock.now(), { webhook_id: id });
     const result = await sender.attempt(webhook, test, signal);
-    const taken = result.responseCode !== null && result.responseCode >= 200 && result.responseCode < 300;
-    return toDelivery(await store.deliveries.addFinished(id, test, taken ? "delivered" : "failed", result));
+    return toDelivery(await store.deliveries.addFinished(id, test, wasTaken(result) ? "delivered" : "failed", result));
   }
 
   async redeliver(id: string, deliveryId: string): Promise<WebhookDelivery> {

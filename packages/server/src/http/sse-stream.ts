@@ -1,7 +1,7 @@
-import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
+import { BodyWriter } from "./body-writer.ts";
 import { PatientReader } from "./patient-reader.ts";
 import { toWireError } from "./problem.ts";
 import { sendHead } from "./send-head.ts";
@@ -80,62 +80,46 @@ export async function streamEvents(
 
 /** The bytes of an answer of events. */
 class SseStream implements Disposable {
-  readonly #raw: ServerResponse;
-  readonly #options: Required<SseOptions> & { readonly signal: AbortSignal };
+  readonly #body: BodyWriter;
+  readonly #options: Required<SseOptions>;
   #timer: Timer | undefined;
-  #full = false;
 
   constructor(reply: FastifyReply, options: Required<SseOptions> & { readonly signal: AbortSignal }) {
-    this.#raw = reply.raw;
     this.#options = options;
+    this.#body = new BodyWriter(reply.raw, options.signal);
     // Without the last, nginx would hold events back.
     sendHead(reply, 200, { "content-type": "text/event-stream", "x-accel-buffering": "no" });
-    this.#raw.write(`retry: ${RETRY_MS}\n\n`);
+    this.#body.write(Buffer.from(`retry: ${RETRY_MS}\n\n`));
     this.#keepAlive();
   }
 
   /** Sends an event. What it returns, if anything, resolves when the client has room, or rejects with the signal's reason. */
   write(event: ServerSentEvent): Promise<void> | undefined {
-    if (this.#raw.destroyed || this.#raw.writableEnded) return undefined;
-    this.#full = !this.#raw.write(encode(event));
-    return this.#full ? this.#drained() : undefined;
+    this.#body.write(encode(event));
+    return this.#body.full ? this.#body.room() : undefined;
   }
 
   /** Sends a last event without waiting and ends the answer. */
   end(last: ServerSentEvent): void {
-    if (!this.#raw.destroyed && !this.#raw.writableEnded) this.#raw.end(encode(last));
+    this.#body.write(encode(last));
+    this.#body.end();
   }
 
   [Symbol.dispose](): void {
     this.#timer?.cancel();
+    this.#body[Symbol.dispose]();
   }
 
   #keepAlive(): void {
     this.#timer = this.#options.clock.schedule(this.#options.keepAliveMs, () => {
-      if (!this.#full && !this.#raw.destroyed && !this.#raw.writableEnded) this.#raw.write(":\n\n");
+      if (!this.#body.full) this.#body.write(Buffer.from(":\n\n"));
       this.#keepAlive();
-    });
-  }
-
-  #drained(): Promise<void> {
-    const { signal } = this.#options;
-    return new Promise((resolve, reject) => {
-      const done = (): void => {
-        this.#raw.off("drain", done);
-        signal.removeEventListener("abort", done);
-        this.#full = false;
-        if (signal.aborted) reject(signal.reason as Error);
-        else resolve();
-      };
-      this.#raw.once("drain", done);
-      signal.addEventListener("abort", done, { once: true });
-      if (signal.aborted) done();
     });
   }
 }
 
 /** JSON has no line break of its own, so the data is one line. */
-function encode(message: ServerSentEvent): string {
+function encode(message: ServerSentEvent): Uint8Array {
   const id = message.id === undefined ? "" : `id: ${message.id}\n`;
-  return "event" in message ? `${id}event: ${message.event}\ndata: ${JSON.stringify(message.data)}\n\n` : `${id}\n`;
+  return Buffer.from("event" in message ? `${id}event: ${message.event}\ndata: ${JSON.stringify(message.data)}\n\n` : `${id}\n`);
 }
