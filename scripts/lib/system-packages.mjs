@@ -34,6 +34,7 @@ export const BUILD_NEEDS = [
 export const TEST_NEEDS = [
   { present: program("docker-registry"), packages: ["docker-registry"] },
   { present: program("busybox"), packages: ["busybox-static"] },
+  { present: anyFile("/usr/bin/git"), packages: ["git"] },
   { present: program("chromium"), packages: ["chromium"] },
   { present: program("tmux"), packages: ["tmux"] },
   { present: program("vim"), packages: ["vim"] },

@@ -1,4 +1,6 @@
+import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { Caisson, Sandbox } from "@caisson/sdk";
 import type { CodeOutcome, CodeRecord } from "@caisson/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -26,6 +28,39 @@ async function* records(response: Response): AsyncGenerator<CodeRecord> {
     for (const line of lines) yield JSON.parse(line) as CodeRecord;
   }
 }
+
+const CLI = join(import.meta.dirname, "../../packages/cli/bin/caisson.mjs");
+
+/** Runs `caisson code` with its input closed after `input`. */
+function cli(args: readonly string[], input = ""): Promise<{ readonly status: number; readonly stdout: string; readonly stderr: string }> {
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [CLI, "code", sandbox.id, ...args], { env: server.cliEnv }, (_error, stdout, stderr) =>
+      resolve({ status: child.exitCode ?? -1, stdout, stderr }),
+    );
+    child.stdin?.end(input);
+  });
+}
+
+describe("caisson code", () => {
+  test("keeps state from call to call and shows values, errors and exit codes", async () => {
+    expect(await cli(["-c", "x = 6 * 7; print('set')"])).toEqual({ status: 0, stdout: "set\n", stderr: "" });
+    expect(await cli(["-c", "x"])).toEqual({ status: 0, stdout: "42\n", stderr: "" });
+    expect(await cli(["-"], "x + 1")).toEqual({ status: 0, stdout: "43\n", stderr: "" });
+    expect(await cli(["-c", "{'exit_code': 3}"])).toMatchObject({ status: 0, stdout: "{'exit_code': 3}\n" });
+    const failed = await cli(["-c", "1 / 0"]);
+    expect(failed).toMatchObject({ status: 1, stdout: "" });
+    expect(failed.stderr).toContain("ZeroDivisionError");
+    expect(await cli(["-l", "shell", "-c", "echo hi; exit_code() { return 3; }; exit_code"])).toEqual({
+      status: 3,
+      stdout: "hi\n",
+      stderr: "",
+    });
+    expect(await cli(["--timeout", "300ms", "-c", "while True: pass"])).toMatchObject({ status: 124 });
+    expect(JSON.parse((await cli(["--json", "-c", "x"])).stdout)).toMatchObject({ status: "ok", results: [{ is_main_result: true }] });
+    expect(await cli(["-l", "cobol", "-c", "x"])).toMatchObject({ status: 125 });
+    expect(await cli(["/no/such/file.py"])).toMatchObject({ status: 125, stderr: expect.stringContaining("cannot be read") as unknown });
+  });
+});
 
 describe("code contexts", () => {
   test("answers in one piece, or as a stream that ends with end", async () => {

@@ -20,6 +20,9 @@ export type { Processes, TerminalSize } from "./processes.ts";
 export type { Pty } from "./pty.ts";
 export type { Terminal } from "./terminal.ts";
 export type { ConnectTerminal, CreateTerminal, TerminalEvent, TerminalOptions } from "./terminal-options.ts";
+// Git
+export { GitError, type Git } from "./git.ts";
+export type { CloneOptions, GitAuthor, GitCredentials, GitFileStatus, GitOptions, GitStatus, SyncOptions } from "./git-options.ts";
 // Code
 export type { Code } from "./code.ts";
 export type {

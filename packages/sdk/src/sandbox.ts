@@ -14,6 +14,7 @@ import { Code } from "./code.ts";
 import { Commands } from "./commands.ts";
 import { Events } from "./events.ts";
 import { Files } from "./files.ts";
+import { Git } from "./git.ts";
 import { followEvents } from "./sse.ts";
 import { Ports } from "./ports.ts";
 import { Processes } from "./processes.ts";
@@ -49,6 +50,8 @@ const CREATE_MS = 150_000;
 export class Sandbox implements AsyncDisposable {
   /** Runs commands. */
   readonly commands: Commands;
+  /** Works with git repositories. */
+  readonly git: Git;
   /** Runs code in interpreters that keep their state. */
   readonly code: Code;
   /** What runs and ran in it. */
@@ -70,6 +73,7 @@ export class Sandbox implements AsyncDisposable {
     this.processes = new Processes(client.http, info.id);
     this.commands = new Commands(client.http, this.processes, info.id);
     this.code = new Code(client.http, info.id);
+    this.git = new Git(this.commands);
     this.pty = new Pty(client.http, this.processes, info.id);
     this.files = new Files(client.http, info.id);
     this.ports = new Ports(client.http, info.id);

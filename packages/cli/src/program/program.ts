@@ -1,6 +1,7 @@
 import { VERSION } from "@caisson/contract";
 import { Command } from "commander";
 import { addAttachCommand } from "../commands/attach.ts";
+import { addCodeCommand } from "../commands/code.ts";
 import { addConfigCommands } from "../commands/config.ts";
 import { addCpCommand } from "../commands/cp.ts";
 import { addCreateCommand } from "../commands/create.ts";
@@ -46,6 +47,7 @@ export function createProgram(done: Done): Command {
     addLsCommand,
     addGetCommand,
     addExecCommand,
+    addCodeCommand,
     addShellCommand,
     addCpCommand,
     addFilesCommands,
