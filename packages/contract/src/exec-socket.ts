@@ -2,9 +2,6 @@ import { z } from "zod";
 import { durationSchema } from "./field.ts";
 import { errorRecordSchema, exitRecordSchema, gapRecordSchema, processFields, signalRequestSchema, terminalSizeSchema } from "./exec.ts";
 
-/** The WebSocket subprotocol of `GET /sandboxes/{id}/exec/ws`. */
-export const EXEC_PROTOCOL = "caisson.exec.v1";
-
 /** Bytes of output that may be under way unacknowledged, when the client wants to be asked. */
 const windowSchema = z.int().min(1024).max(67_108_864).optional().meta({
   description: "Most bytes of output sent but not acknowledged by `ack`. Default: no bound, the connection alone slows the server",

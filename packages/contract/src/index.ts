@@ -13,6 +13,7 @@ export * from "./sandbox-state.ts";
 export * from "./sandbox.ts";
 export * from "./exec.ts";
 export * from "./code.ts";
+export * from "./socket-protocol.ts";
 export * from "./exec-socket.ts";
 export * from "./token.ts";
 export * from "./file.ts";

@@ -73,9 +73,6 @@ export const portTokenSchema = z
   .meta({ id: "PortToken" });
 export type PortToken = z.infer<typeof portTokenSchema>;
 
-/** The WebSocket subprotocol of `GET /sandboxes/{id}/ports/{port}/connect`. */
-export const TCP_PROTOCOL = "caisson.tcp.v1";
-
 /** Query of `GET /sandboxes/{id}/ports/{port}/connect`. */
 export const connectPortQuerySchema = z.strictObject({
   token: z.string().max(4096).optional().meta({ description: "A token of this port instead of a key, for browsers" }),

@@ -1,11 +1,11 @@
-import type { Content } from "./http-client.ts";
+import { STREAMS_REQUESTS, type Content } from "./http-client.ts";
 import { pause } from "./pause.ts";
 
 /** A pause in the input longer than this ends the request that carries it, in ms: no connection is held open for nothing. */
 const IDLE_MS = 20_000;
 
 /**
- * Sends input piece by piece as it comes, with one request for as long as it flows. Ends when all was sent, or when the
+ * Sends input piece by piece as it comes, with one request for as long as it flows, or, where requests cannot stream, for each. Ends when all was sent, or when the
  * signal aborts, even if the input itself never ends.
  */
 export async function feedInput(
@@ -15,7 +15,9 @@ export async function feedInput(
   idleMs: number = IDLE_MS,
 ): Promise<void> {
   const source = new InputSource(content, signal);
-  for (let piece = await source.next(); piece !== undefined; piece = await source.next()) await send(source.flow(piece, idleMs));
+  for (let piece = await source.next(); piece !== undefined; piece = await source.next()) {
+    await send(STREAMS_REQUESTS ? source.flow(piece, idleMs) : toIterable(piece));
+  }
   source.leave();
 }
 

@@ -40,6 +40,12 @@ export interface HttpTarget {
 /** Times that a request is sent again when no answer came. */
 const RESENDS = 2;
 
+/**
+ * Whether a request's body may be a stream. Browsers stream over HTTP/2 alone; what is streamed elsewhere they gather first, in
+ * a blob that they may keep on disk.
+ */
+export const STREAMS_REQUESTS: boolean = !("document" in globalThis || "WorkerGlobalScope" in globalThis);
+
 /** Sends requests: keys, deadlines, errors. */
 export class HttpClient {
   readonly #target: HttpTarget;
@@ -139,7 +145,7 @@ export class HttpClient {
     for (let attempt = 0; ; attempt += 1) {
       const deadline = new Deadline(request.timeoutMs ?? this.#target.timeoutMs, request.signal);
       try {
-        const response = await this.#target.fetch(this.#address(request), this.#init(request, deadline.signal));
+        const response = await this.#target.fetch(this.#address(request), await this.#init(request, deadline.signal));
         if (response.ok) return { response, deadline };
         const error = await errorFromResponse(response);
         throw error;
@@ -164,7 +170,7 @@ export class HttpClient {
     return `${this.#target.url}/api/v1${request.path}${text === "" ? "" : `?${text}`}`;
   }
 
-  #init(request: HttpRequest, signal: AbortSignal): RequestInit {
+  async #init(request: HttpRequest, signal: AbortSignal): Promise<RequestInit> {
     const headers: Record<string, string> = { accept: "application/json", ...request.headers };
     if (this.#target.apiKey !== undefined) headers["x-api-key"] = this.#target.apiKey;
     if (this.#target.adminApiKey !== undefined) headers["x-admin-api-key"] = this.#target.adminApiKey;
@@ -176,7 +182,7 @@ export class HttpClient {
       init.body = request.form;
     } else if (request.content !== undefined) {
       headers["content-type"] = request.contentType ?? "application/octet-stream";
-      init.body = toBody(request.content) as NonNullable<RequestInit["body"]>;
+      init.body = (await toBody(request.content)) as NonNullable<RequestInit["body"]>;
       init.duplex = "half"; // streams are sent while they are read
     }
     return init;
@@ -228,8 +234,13 @@ class Deadline {
   }
 }
 
-function toBody(content: Content): unknown {
-  if (typeof content === "string" || content instanceof Uint8Array || content instanceof ReadableStream) return content;
+async function toBody(content: Content): Promise<unknown> {
+  if (typeof content === "string" || content instanceof Uint8Array) return content;
+  const stream = content instanceof ReadableStream ? content : toStream(content);
+  return STREAMS_REQUESTS ? stream : new Response(stream).blob();
+}
+
+function toStream(content: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
   const iterator = content[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>({
     pull: async (controller) => {

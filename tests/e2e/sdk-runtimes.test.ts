@@ -1,0 +1,89 @@
+import { execFile } from "node:child_process";
+import { createServer, type Server } from "node:http";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { chromium } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sdkTour, TOUR_SEEN } from "../harness/sdk-tour.ts";
+import { TestServer } from "../harness/server.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const TOUR = join(ROOT, "tests/harness/sdk-tour.ts");
+const BUN = join(ROOT, "node_modules/@oven/bun-linux-x64/bin/bun");
+const CHROMIUM = "/usr/bin/chromium";
+/** Largest that the SDK may be for a browser: minified, in bytes. */
+const LARGEST_BUNDLE = 100_000;
+
+/** The SDK and the tour as one script for a browser. */
+async function bundle(entry: string): Promise<{ readonly code: string; readonly inputs: readonly string[] }> {
+  const { outputFiles, metafile } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    write: false,
+    metafile: true,
+    platform: "browser",
+    format: "iife",
+    globalName: "tour",
+    conditions: ["@caisson/source"],
+    target: "chrome120",
+  });
+  const inputs = Object.values(metafile.outputs).flatMap((output) => Object.entries(output.inputs));
+  return { code: outputFiles[0]?.text ?? "", inputs: inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => path) };
+}
+
+let page: Server;
+let origin: string;
+let server: TestServer;
+
+beforeAll(async () => {
+  const { code } = await bundle(TOUR);
+  page = createServer((request, response) => {
+    const script = request.url === "/tour.js";
+    response.setHeader("content-type", script ? "text/javascript" : "text/html");
+    response.end(script ? code : '<!doctype html><script src="/tour.js"></script>');
+  }).listen(0, "127.0.0.1");
+  await once(page, "listening");
+  origin = `http://127.0.0.1:${(page.address() as AddressInfo).port}`;
+  server = await TestServer.start({ CAISSON_SERVER__CORS_ALLOWED_ORIGINS: origin });
+});
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]();
+  page?.close();
+});
+
+describe("the SDK", () => {
+  test("runs in Node", async () => {
+    expect(await sdkTour(server.url, server.apiKey)).toEqual(TOUR_SEEN);
+  });
+
+  test.skipIf(!existsSync(BUN))("runs in Bun", async () => {
+    const script = `import { sdkTour } from ${JSON.stringify(TOUR)}; console.log(JSON.stringify(await sdkTour(process.env.TOUR_URL, process.env.TOUR_KEY)));`;
+    const env = { ...process.env, TOUR_URL: server.url, TOUR_KEY: server.apiKey };
+    const { stdout } = await promisify(execFile)(BUN, ["--conditions=@caisson/source", "-e", script], { cwd: ROOT, env, timeout: 60_000 });
+    expect(JSON.parse(stdout)).toEqual(TOUR_SEEN);
+  });
+
+  test.skipIf(!existsSync(CHROMIUM))("runs in a browser, from a page of another origin", { timeout: 120_000 }, async () => {
+    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+    try {
+      const tab = await browser.newPage();
+      await tab.goto(origin);
+      const call = `tour.sdkTour(${JSON.stringify(server.url)}, ${JSON.stringify(server.apiKey)})`;
+      expect(await tab.evaluate(call)).toEqual(TOUR_SEEN);
+    } finally {
+      await browser.close();
+    }
+  });
+
+  test("is small for a browser, and carries no schemas", async () => {
+    const { code, inputs } = await bundle(join(ROOT, "packages/sdk/src/index.ts"));
+    expect(inputs.filter((path) => path.includes("node_modules/zod"))).toEqual([]);
+    expect(code.length).toBeLessThan(LARGEST_BUNDLE);
+    expect(code).not.toMatch(/["'`]node:/);
+  });
+});
