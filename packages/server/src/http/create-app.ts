@@ -75,6 +75,7 @@ export function createApp(services: Services, live: LiveRequests, previews: Prev
 
   app.addHook("onRequest", async (request, reply) => {
     const scope = new RequestScope(request.id, clock);
+    scope.remote = request.socket.remoteAddress;
     request.scope = scope;
     const { access, long, token, upgrade } = request.routeOptions.config;
     live.add(scope, long === true ? "long" : "short");

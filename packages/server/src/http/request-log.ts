@@ -13,7 +13,7 @@ export function logRequest(request: FastifyRequest, reply: FastifyReply, clock: 
     status: hasSwitched(request) ? 101 : reply.raw.headersSent ? reply.raw.statusCode : 499,
     duration_ms: Math.round((clock.monotonic() - scope.startedAt) * 1000) / 1000,
     complete: hasSwitched(request) || reply.raw.writableFinished,
-    remote: request.socket.remoteAddress ?? null,
+    remote: scope.remote ?? null,
     ...(scope.caller === undefined ? {} : { key: scope.caller.name, role: scope.caller.role }),
     ...(scope.failure === undefined ? {} : { error: scope.failure.code, message: scope.failure.message }),
   };

@@ -8,6 +8,8 @@ export class RequestScope {
   /** Monotonic ms. */
   readonly startedAt: number;
   caller: Caller | undefined;
+  /** Address of the peer, which a connection that has gone does not tell any more. */
+  remote: string | undefined;
   /** What the caller's token opens; undefined when a key came, which opens all. */
   grant: Grant | undefined;
   /** What the request failed with; for its log line. */

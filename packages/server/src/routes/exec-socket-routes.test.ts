@@ -199,6 +199,18 @@ it("a closing server says 1001 and waits for nobody", async () => {
   expect(server.operations.running).toBe(0);
 });
 
+it("a closing server waits for no peer that was told the end and does not take it", async () => {
+  await using server = await startTestServer();
+  using mute = await open(server, { type: "start", command: "exec cat" });
+  await mute.sign("started");
+  mute.tell({ type: "ack", bytes: 1 });
+  mute.socket.pause();
+  await vi.waitFor(() => expect(server.operations.running).toBe(0));
+  const begun = performance.now();
+  await server.server.close();
+  expect(performance.now() - begun).toBeLessThan(9_000);
+});
+
 it("a peer that is silent is ended, and its process is not", async () => {
   await using server = await startTestServer({ limits: { webSocketPingMs: 50 } });
   const id = await sandboxOf(server);
@@ -214,7 +226,7 @@ it("a peer that is silent is ended, and its process is not", async () => {
   // One that answers its pings stays.
   for (let i = 0; i < 10; i += 1) await once(alive.socket, "ping");
   expect(server.operations.running).toBe(1);
-  await vi.waitFor(() => expect(server.log.filter((line) => line["status"] === 101)).toHaveLength(1));
+  await vi.waitFor(() => expect(server.log.filter((line) => line["status"] === 101)).toMatchObject([{ remote: "127.0.0.1", key: "api" }]));
 });
 
 it("a flood of messages while the process takes nothing is bounded", async () => {

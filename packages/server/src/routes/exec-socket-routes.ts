@@ -66,6 +66,10 @@ export function execSocketRoutes(app: App, services: Services): void {
         peer.tell({ type: "error", code: error.code, message: error.message, remedy: error.entry.remedy });
         peer.close(error);
       }
+      // A server that shuts down waits for no peer that takes its last messages slowly.
+      const hurry = (): void => peer.close(toWireError(scope.signal.reason).error);
+      scope.signal.addEventListener("abort", hurry, { once: true });
+      if (scope.signal.aborted) hurry();
       await peer.closed;
       return reply;
     },
