@@ -2,10 +2,10 @@ import { z } from "zod";
 import { cursorSchema } from "./field.ts";
 
 /**
- * How a process was started: `exec` and waited for, in the `background`, over a `socket`, in a `terminal`, to run `code` or
- * `git`; `unknown` when the server that started it died before it could write that down.
+ * How a process was started: `exec` and waited for, in the `background`, over a `socket`, in a `terminal`, to run `code`;
+ * `unknown` when the server that started it died before it could write that down.
  */
-export const PROCESS_KINDS = ["exec", "background", "socket", "terminal", "code", "git", "unknown"] as const;
+export const PROCESS_KINDS = ["exec", "background", "socket", "terminal", "code", "unknown"] as const;
 export type ProcessKind = (typeof PROCESS_KINDS)[number];
 
 /** A process that was started in a sandbox. */

@@ -111,8 +111,7 @@ class RecordedProcess implements AttachedProcess {
 
 /** How a process was started, as the log names it. */
 function kindOf(how: "exec" | "spawn", spec: ProcessSpec, { operation, detail }: RecordedGuestOptions): ProcessKind {
-  const family = operation.split(".", 1)[0];
-  if (family === "code" || family === "git") return family;
+  if (operation.startsWith("code.")) return "code";
   if (spec.pty !== undefined) return "terminal";
   if (detail === "socket") return "socket";
   return how === "spawn" ? "background" : "exec";
