@@ -68,6 +68,7 @@ export class Processes {
    *
    * ```ts
    * const { process_id } = await sandbox.commands.spawn("echo one; echo two");
+   * await sandbox.processes.wait(process_id);
    * for await (const event of sandbox.processes.attach(process_id, { from: { stdout: 4 } }))
    *   if (event.type === "output") console.log(event.text);
    * ```
