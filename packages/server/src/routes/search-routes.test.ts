@@ -75,6 +75,9 @@ describe.skipIf(!hasAgent)("over a real agent", () => {
       const dry = replacedSchema.parse(await (await post("replace", { ...wanted, dry_run: true })).json());
       expect(dry).toMatchObject(expected);
       expect(await readFile(at("src/sub/two.py"), "utf8")).toBe("import sys\n");
+      await using small = await startAgentServer({ limits: { listEntries: 1 } });
+      const cut = await small.server.call("POST", `${small.sandbox}/files/replace`, { json: { ...wanted, dry_run: true } });
+      expect(replacedSchema.parse(await cut.json())).toMatchObject({ count: 2, truncated: true, items: [{ count: 1 }] });
       const done = replacedSchema.parse(await (await post("replace", wanted)).json());
       expect(done.items.toSorted((a, b) => (a.path < b.path ? -1 : 1))).toEqual([
         { path: at("src/one.py"), count: 1 },

@@ -9,6 +9,7 @@ import {
 } from "@caisson/contract";
 import type { SearchOptions, SearchSummary } from "@caisson/guest";
 import { answerWithStream } from "../exec/stream-output.ts";
+import { MAX_LIST_TEXT } from "../files/collect-entries.ts";
 import { fileOptions } from "../files/file-options.ts";
 import { noting } from "../files/noting.ts";
 import { callersPatience } from "../files/patience.ts";
@@ -82,11 +83,15 @@ export function searchRoutes(app: App, services: Services): void {
           using reader = new PatientReader(source, callersPatience(services, scope.signal));
           const items: Replaced["items"] = [];
           let count = 0;
+          let text = 0;
           let cut = false;
           for (let batch = await reader.next(); batch !== undefined; batch = await reader.next()) {
-            for (const file of batch) count += file.count;
-            cut ||= items.length + batch.length > limits.listEntries;
-            items.push(...batch.slice(0, limits.listEntries - items.length));
+            for (const file of batch) {
+              count += file.count;
+              text += file.path.length;
+              cut ||= items.length === limits.listEntries || text > MAX_LIST_TEXT;
+              if (!cut) items.push(file);
+            }
           }
           return { items, count, files: summary?.files ?? 0, skipped: summary?.skipped ?? 0, truncated: cut };
         },
