@@ -107,7 +107,7 @@ class TerminalPage implements AsyncDisposable {
   }
 }
 
-describe.skipIf(CHROMIUM === undefined)("the terminal page", () => {
+describe.skipIf(CHROMIUM === undefined && process.env.REQUIRE_CHROMIUM !== "1")("the terminal page", () => {
   it("types, follows the window's size, and comes back to the same shell after a reload", async () => {
     await using terminal = await TerminalPage.withToken();
     expect(terminal.page.url()).not.toContain("token");
