@@ -126,6 +126,8 @@ describe("caisson cp and caisson files", () => {
       [["cp", `${id}:/tmp/missing`, folder], /missing/],
       [["cp", `${id}:/etc/hostname`, here("no/such/folder/x")], /cannot be written: ENOENT/],
       [["cp", "a", "b"], /Exactly one of the two must be in a sandbox/],
+      [["cp", "--mode", "0600", `${id}:/etc/hostname`, folder], /--mode is for files in a sandbox/],
+      [["cp", "--mode", "0600", folder, `${id}:/tmp/x`], /--mode is for one file/],
       [["files", "ls", "/tmp"], /no place in a sandbox/],
     ];
     for (const [args, words] of cases) {

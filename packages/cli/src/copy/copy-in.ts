@@ -46,6 +46,8 @@ async function sendStream(sandbox: Sandbox, to: string, options: CopyOptions): P
 }
 
 async function sendFolder(sandbox: Sandbox, from: string, to: string, options: CopyOptions): Promise<Copied> {
+  if (options.mode !== undefined)
+    throw usageError("--mode is for one file.", "The files of a folder keep their modes; change them with: caisson exec SANDBOX -- chmod");
   const inside = !copiesContent(from) && (await isFolder(sandbox, to, options));
   const path = inside ? join(to, basename(resolve(from))) : to.replace(/(?<=.)\/+$/, "");
   const { user, signal } = options;

@@ -13,6 +13,8 @@ import { unpackTree } from "./unpack-tree.ts";
 /** Copies a file or a folder of a sandbox to this machine, or a file to standard output. */
 export async function copyOut(sandbox: Sandbox, from: string, to: string, options: CopyOptions): Promise<Copied> {
   const { user, signal } = options;
+  if (options.mode !== undefined)
+    throw usageError("--mode is for files in a sandbox.", "Out of one a file keeps its mode, without set-id bits.");
   if (to === "-") return printFile(sandbox, from, options);
   const found = await sandbox.files.stat(from, { user, signal, follow: true });
   const folder = await stat(to).then(
