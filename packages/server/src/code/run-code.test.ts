@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,8 +20,8 @@ class Bench {
     this.#guest = guest;
   }
 
-  start(language: CodeLanguage): Promise<LiveContext> {
-    return startContext(this.#guest, { language, tag: contextTag(language) }, {});
+  start(language: CodeLanguage, env: Record<string, string> = {}): Promise<LiveContext> {
+    return startContext(this.#guest, { language, tag: contextTag(language), env }, {});
   }
 
   of(context: LiveContext, code: string, options: Partial<CodeRun> = {}): CodeRun {
@@ -139,6 +140,17 @@ print("after")
       ],
       total_rows: 2,
     });
+  });
+
+  // Where PYTHONPATH or the machine has them; the protocol itself is tested without.
+  test.skipIf(spawnSync("python3", ["-c", "import pandas, matplotlib"]).status !== 0)("shows data frames and figures", async () => {
+    const science = await bench.start("python", { PYTHONPATH: process.env.PYTHONPATH ?? "", HOME: folder });
+    const code = "import pandas, matplotlib.pyplot as plt\nplt.plot([1, 2])\npandas.DataFrame({'a': [1, 2], 'b': [1.5, float('nan')]})";
+    const outcome = await bench.run(science, code, { timeoutMs: 60_000 });
+    expect(main(outcome)?.[TABLE_FORMAT]).toEqual({ columns: ["a", "b"], rows: [[1, 1.5], [2, null]], total_rows: 2 }); // prettier-ignore
+    expect(main(outcome)?.["text/html"]).toContain("<table");
+    const figure = outcome.results.find((result) => !result.is_main_result)?.formats["image/png"];
+    expect(Buffer.from(String(figure), "base64").subarray(1, 4).toString()).toBe("PNG");
   });
 
   test("carries a large value in one piece, and leaves a huge one out", async () => {

@@ -47,6 +47,8 @@ def flush():
 
 
 def plain(value):
+    if isinstance(value, float) and value != value:
+        return None  # how tables write what is missing
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except Exception:
