@@ -2,6 +2,7 @@ import { CaissonError } from "@caisson/contract";
 import type { Terminal, TerminalEvent, TerminalOptions, TerminalSize } from "@caisson/sdk";
 import { usageError } from "../program/cli-error.ts";
 import { DetachKeys } from "../terminal/detach-keys.ts";
+import { printable } from "../terminal/printable.ts";
 import { ScreenModes } from "../terminal/screen-modes.ts";
 import { writeOut } from "../terminal/write-out.ts";
 
@@ -95,7 +96,7 @@ function sizeOfScreen(): TerminalSize {
 }
 
 function say(what: string): void {
-  process.stderr.write(`\r\n\x1b[2mcaisson: ${what}\x1b[m\r\n`);
+  process.stderr.write(`\r\n\x1b[2mcaisson: ${printable(what)}\x1b[m\r\n`);
 }
 
 /** Raw mode of this process's terminal for as long as it is held; it ends with the process, too. */

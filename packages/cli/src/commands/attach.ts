@@ -7,7 +7,8 @@ import { parseWhole } from "../options/parse-options.ts";
 import { OWN_FAILURE } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { exitOfInterruption, Interrupt } from "../terminal/interrupt.ts";
-import { print, writeOut } from "../terminal/write-out.ts";
+import { printable } from "../terminal/printable.ts";
+import { printJsonLine, writeOut } from "../terminal/write-out.ts";
 
 interface AttachOptions extends CommonOptions {
   readonly from?: number;
@@ -51,7 +52,7 @@ async function follow(sandbox: Sandbox, { process_id: processId }: Process, opti
   const typed = process.stdin.isTTY ? typeInto(sandbox, processId) : undefined;
   try {
     for await (const event of sandbox.processes.attach(processId, { from, signal: interrupt.signal })) {
-      if (options.json) print(JSON.stringify(event.type === "output" ? { ...event, bytes: undefined } : event));
+      if (options.json) printJsonLine(event.type === "output" ? { ...event, bytes: undefined } : event);
       else if (event.type === "output") await writeOut(event.stream, event.bytes);
       else if (event.type === "gap") process.stderr.write(`caisson: bytes ${event.from} to ${event.to} of ${event.stream} are not kept\n`);
       if (event.type === "exit") return event.exitCode;
@@ -72,7 +73,7 @@ function typeInto(sandbox: Sandbox, processId: number): () => void {
       () => process.stdin.resume(),
       (error: unknown) => {
         process.stdin.off("data", type);
-        process.stderr.write(`caisson: the process takes no input: ${error instanceof Error ? error.message : String(error)}\n`);
+        process.stderr.write(`caisson: the process takes no input: ${printable(error instanceof Error ? error.message : String(error))}\n`);
       },
     );
   };

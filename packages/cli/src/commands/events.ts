@@ -6,7 +6,7 @@ import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts"
 import { exitOfInterruption, Interrupt } from "../terminal/interrupt.ts";
 import { printable } from "../terminal/printable.ts";
 import { dim } from "../terminal/style.ts";
-import { print } from "../terminal/write-out.ts";
+import { print, printJsonLine } from "../terminal/write-out.ts";
 
 interface EventsOptions extends CommonOptions {
   readonly follow?: true;
@@ -59,7 +59,7 @@ async function events(options: EventsOptions): Promise<number | void> {
 }
 
 function show(event: EventOrGap, options: EventsOptions): void {
-  if (options.json) return print(JSON.stringify(event));
+  if (options.json) return printJsonLine(event);
   if (event.type === "gap") return print(dim(`… events ${event.from} to ${event.to - 1} are no longer kept`));
   const where = event.sandbox_id === null || event.sandbox_id === event.resource_id ? "" : ` of ${event.sandbox_id}`;
   const data = Object.keys(event.data).length === 0 ? "" : ` ${JSON.stringify(event.data)}`;

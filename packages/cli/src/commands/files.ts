@@ -6,7 +6,7 @@ import { parsePlace, parseSandboxPlace } from "../options/place.ts";
 import { usageError } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { exitOfInterruption, Interrupt } from "../terminal/interrupt.ts";
-import { printable } from "../terminal/printable.ts";
+import { printable, printableJson } from "../terminal/printable.ts";
 import { dim } from "../terminal/style.ts";
 import { print, printJson, writeOut } from "../terminal/write-out.ts";
 
@@ -101,7 +101,7 @@ async function grep(pattern: string, place: string, options: GrepOptions): Promi
     let count = 0;
     for await (const match of sandbox.files.search(path, pattern, { user, fixed, ignoreCase, include, exclude, limit, signal })) {
       count += 1;
-      const line = options.json ? JSON.stringify(match) : `${printable(match.path, WIDTH)}:${match.line}:${printable(match.text, WIDTH)}`;
+      const line = options.json ? printableJson(match) : `${printable(match.path, WIDTH)}:${match.line}:${printable(match.text, WIDTH)}`;
       await writeOut("stdout", `${line}\n`);
     }
     return count === 0 ? 1 : 0;
@@ -116,7 +116,7 @@ async function watch(place: string, options: FileOptions & { readonly recursive?
   try {
     const { sandbox, path } = await open(place, options, signal);
     for await (const item of sandbox.files.watch(path, { user: options.user, recursive: options.recursive, signal })) {
-      if (options.json) await writeOut("stdout", `${JSON.stringify(item)}\n`);
+      if (options.json) await writeOut("stdout", `${printableJson(item)}\n`);
       else tell(item, path);
     }
   } catch (error) {

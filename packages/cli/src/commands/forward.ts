@@ -4,7 +4,8 @@ import { PortForwarder, type Forwarding } from "../client/port-forwarder.ts";
 import { parsePort } from "../options/parse-port.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { exitOfInterruption, Interrupt } from "../terminal/interrupt.ts";
-import { print } from "../terminal/write-out.ts";
+import { printable } from "../terminal/printable.ts";
+import { print, printJsonLine } from "../terminal/write-out.ts";
 
 interface ForwardOptions extends CommonOptions {
   readonly verbose?: true;
@@ -30,11 +31,11 @@ async function forward(id: string, ports: readonly string[], options: ForwardOpt
     await using forwarder = await PortForwarder.open(id, forwardings, {
       ...options,
       tell: (line) => {
-        if (options.verbose) process.stderr.write(`${line}\n`);
+        if (options.verbose) process.stderr.write(`${printable(line)}\n`);
       },
     });
     for (const one of forwarder.listening) {
-      if (options.json) print(JSON.stringify(one));
+      if (options.json) printJsonLine(one);
       else print(`127.0.0.1:${one.local} -> ${id}:${one.remote}`);
     }
     const interrupted = new Promise<never>((_resolve, reject) => {

@@ -4,7 +4,8 @@ import { connect } from "../client/connect.ts";
 import { parseWhole } from "../options/parse-options.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { exitOfInterruption, Interrupt } from "../terminal/interrupt.ts";
-import { print, printJson } from "../terminal/write-out.ts";
+import { printable } from "../terminal/printable.ts";
+import { print, printJson, printJsonLine } from "../terminal/write-out.ts";
 
 interface LogsOptions extends CommonOptions {
   readonly lines: number;
@@ -30,10 +31,13 @@ async function logs(id: string, options: LogsOptions): Promise<number | void> {
     if (!options.follow) {
       const lines = await sandbox.logs({ lines: options.lines, signal });
       if (options.json) printJson(lines);
-      else lines.forEach(print);
+      else for (const line of lines) print(printable(line));
       return;
     }
-    for await (const line of sandbox.followLogs({ lines: options.lines, signal })) print(options.json ? JSON.stringify(line) : line);
+    for await (const line of sandbox.followLogs({ lines: options.lines, signal })) {
+      if (options.json) printJsonLine(line);
+      else print(printable(line));
+    }
   } catch (error) {
     return exitOfInterruption(error);
   }

@@ -192,6 +192,16 @@ describe("a tree of a sandbox", () => {
     expect(readdirSync(to("."))).toEqual([]);
   });
 
+  it("is bounded in what is held: headers, and the lines of what is left out", async () => {
+    await expect(copy([{ name: "a", content: "x", pax: { comment: "x".repeat(12_000_000) } }])).rejects.toMatchObject({
+      code: "protocol_error",
+    });
+    expect(readdirSync(join(root, "to"))).toEqual([]);
+    const many = Array.from({ length: 1_500 }, (_, n): Entry => ({ name: `p${n}`, type: "fifo" }));
+    expect(await copy([...many, { name: "large", content: "x".repeat(6_000_000) }, { name: "last", content: "x" }])).toHaveLength(1_001);
+    expect(readdirSync(join(root, "to")).toSorted()).toEqual(["large", "last"]);
+  });
+
   it("that is damaged or breaks off is refused whole", async () => {
     const whole: Uint8Array[] = [];
     for await (const bytes of tar({ name: "a", content: "a".repeat(5_000) }, { name: "b", content: "b" })) whole.push(bytes);

@@ -28,13 +28,16 @@ export interface TreeLimits {
 
 export const TREE_LIMITS: TreeLimits = { entries: 1_000_000, bytes: 64 * 1024 ** 3 };
 
+/** Most lines of what was left out. */
+const MAX_LEFT = 1_000;
+
 /** A tree as it was unpacked. */
 export interface UnpackedTree {
   /** The folder that holds it: ours alone, to be moved where it belongs. */
   readonly folder: string;
   readonly entries: number;
   readonly bytes: number;
-  /** What was left out, a line for each. */
+  /** What was left out, a line for each of the first thousand. */
   readonly left: readonly string[];
 }
 
@@ -122,7 +125,7 @@ class Unpacking {
         this.#link(path, parts, header);
         break;
       default:
-        this.#left.push(`${header.name}: a ${header.type ?? "thing of an unknown kind"}`);
+        this.#leave(`${header.name}: a ${header.type ?? "thing of an unknown kind"}`);
     }
     entry.resume();
   }
@@ -135,6 +138,11 @@ class Unpacking {
       utimesSync(full, ...timesOf(mtime));
     }
     return { entries: this.#entries, bytes: this.#bytes, left: this.#left };
+  }
+
+  #leave(line: string): void {
+    if (this.#left.length < MAX_LEFT) this.#left.push(line);
+    else if (this.#left.length === MAX_LEFT) this.#left.push("and others, which are not told");
   }
 
   #count(): void {
@@ -169,7 +177,7 @@ class Unpacking {
   #symlink(path: string, parts: readonly string[], { name, linkname }: Header): void {
     const target = linkname ?? "";
     if (!staysInside(target, parts.length - 1)) {
-      this.#left.push(`${name}: a link out of the copy, to ${target}`);
+      this.#leave(`${name}: a link out of the copy, to ${target}`);
       return;
     }
     this.#makeWay(name, path, parts);

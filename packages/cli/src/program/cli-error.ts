@@ -1,6 +1,7 @@
 import { CommanderError } from "commander";
 import { CaissonError, isCaissonError, toCaissonError, toProblem } from "@caisson/contract";
 import { CaissonApiError } from "@caisson/sdk";
+import { printable, printableJson } from "../terminal/printable.ts";
 
 /** Exit code of `run` and `exec` when Caisson itself failed, not the command. */
 export const OWN_FAILURE = 125;
@@ -27,10 +28,10 @@ export function reportError(thrown: unknown, json: boolean): number {
   const requestId = error instanceof CaissonApiError ? error.requestId : undefined;
   const remedy = error instanceof CaissonApiError ? error.remedy : remedyOf(error);
   if (json) {
-    process.stderr.write(`${JSON.stringify({ ...toProblem(error, requestId), remedy })}\n`);
+    process.stderr.write(`${printableJson({ ...toProblem(error, requestId), remedy })}\n`);
   } else {
-    process.stderr.write(`caisson: ${error.message}${requestId === undefined ? "" : ` (request ${requestId})`}\n`);
-    process.stderr.write(`  ${remedy}\n`);
+    process.stderr.write(`caisson: ${printable(error.message)}${requestId === undefined ? "" : ` (request ${requestId})`}\n`);
+    process.stderr.write(`  ${printable(remedy)}\n`);
     if (process.env.NODE_DEBUG?.includes("caisson")) console.error(cause);
   }
   return exit ?? error.entry.exit;

@@ -2,6 +2,7 @@ import type { Config } from "@caisson/contract";
 import type { ProviderContext } from "@caisson/providers";
 import { pino, type DestinationStream, type Logger } from "pino";
 import { bold, cyan, dim, red, yellow } from "yoctocolors";
+import { printable } from "../terminal/printable.ts";
 
 /** The server's log, on standard error: JSON, or lines for people on a terminal. */
 export function createLogger(config: Config["logging"]): Logger {
@@ -34,9 +35,15 @@ const prettyStream: DestinationStream = {
     const clock = new Date(Number(time)).toISOString().slice(11, 23);
     const rest = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
     process.stderr.write(
-      `${dim(clock)} ${LEVELS[Number(level)] ?? String(level)} ${typeof msg === "string" ? msg : ""} ${dim(rest.join(" "))}\n`,
+      `${dim(clock)} ${LEVELS[Number(level)] ?? String(level)} ${typeof msg === "string" ? printable(msg) : ""} ${dim(printable(rest.join(" ")))}\n`,
     );
     const stack = (err as { stack?: unknown } | undefined)?.stack;
-    if (typeof stack === "string") process.stderr.write(`${dim(stack)}\n`);
+    if (typeof stack === "string")
+      process.stderr.write(
+        `${stack
+          .split("\n")
+          .map((line) => dim(printable(line)))
+          .join("\n")}\n`,
+      );
   },
 };

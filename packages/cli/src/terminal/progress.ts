@@ -1,7 +1,11 @@
+import { printable } from "./printable.ts";
+
 /** Time between two drawings, in ms. */
 const EVERY_MS = 100;
 /** Time over which the rate is taken, in ms. */
 const WINDOW_MS = 3_000;
+/** Characters of what is transferred that are shown. */
+const LABEL = 40;
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
 
@@ -45,7 +49,7 @@ export class Progress implements Disposable {
     this.#drawnAt = now;
     this.#samples.push({ at: now, bytes });
     while ((this.#samples[0]?.at ?? now) < now - WINDOW_MS) this.#samples.shift();
-    process.stderr.write(`\r\u001b[K${describeProgress(this.#label, bytes, this.#total, rateOf(this.#samples))}`);
+    process.stderr.write(`\r\u001b[K${describeProgress(printable(this.#label, LABEL), bytes, this.#total, rateOf(this.#samples))}`);
   }
 
   /** The same, by how many more. */
