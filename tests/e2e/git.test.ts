@@ -97,6 +97,15 @@ describe("git over HTTP with a password", () => {
       expect(JSON.stringify([error, (error as Error).message, (error as GitError).stderr])).not.toContain("wrong-password");
     }
     await expect(sandbox.git.clone("--upload-pack=touch /tmp/owned", { path: "/tmp/never" })).rejects.toThrow(GitError);
+    await expect(sandbox.git.clone("ext::sh -c touch% /tmp/owned", { path: "/tmp/never" })).rejects.toThrow(GitError);
+    await sandbox.files.write("/home/user/one/c.txt", "not committed");
+    await expect(sandbox.git.checkout("/home/user/one", "-f")).rejects.toMatchObject({ code: "invalid_request" });
+    await expect(sandbox.git.push("/home/user/one", { ...access, branch: ":main" })).rejects.toMatchObject({ code: "invalid_request" });
+    expect(await sandbox.files.readText("/home/user/one/c.txt")).toBe("not committed");
+    await sandbox.git.clone(url.replace("//", "//ada:100%@"), { path: "/tmp/never" }).then(
+      () => expect.fail("a wrong password was taken"),
+      (error: unknown) => expect(error).toBeInstanceOf(GitError),
+    );
     await expect(sandbox.git.clone("/srv/x", { path: "/tmp/never", token: "t" })).rejects.toMatchObject({ code: "invalid_request" });
     expect(await sandbox.files.exists("/tmp/owned")).toBe(false);
   });

@@ -19,11 +19,20 @@ export function gitAccess(address: string, options: GitCredentials): GitAccess {
   }
   if (!URL.canParse(address)) throw new CaissonApiError("invalid_request", "This is not an address that git can clone from.");
   const url = new URL(address);
-  const username = given.username ?? (url.username === "" ? undefined : decodeURIComponent(url.username));
-  const password = given.password ?? (url.password === "" ? undefined : decodeURIComponent(url.password));
+  const username = given.username ?? (url.username === "" ? undefined : decoded(url.username));
+  const password = given.password ?? (url.password === "" ? undefined : decoded(url.password));
   url.username = "";
   url.password = "";
   return { url: url.href, username: username ?? (password === undefined ? undefined : "git"), password };
+}
+
+/** Part of an address; one that holds a bare `%` is taken as it is. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // it was not encoded
+  }
 }
 
 /** Answers git with what is in its environment. */

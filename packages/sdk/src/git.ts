@@ -1,5 +1,6 @@
 import type { Commands } from "./commands.ts";
 import { gitAccess, gitEnv, withoutSecret, type GitAccess } from "./git-credentials.ts";
+import { checkBranch, checkRevision } from "./git-names.ts";
 import type { CloneOptions, GitAuthor, GitOptions, GitStatus, SyncOptions } from "./git-options.ts";
 import { parseGitStatus } from "./git-status.ts";
 
@@ -48,6 +49,7 @@ export class Git {
    */
   async clone(url: string, options: CloneOptions): Promise<void> {
     const access = gitAccess(url, options);
+    if (options.branch !== undefined) checkBranch(options.branch);
     const args = [
       ...(options.branch === undefined ? [] : [`--branch=${options.branch}`]),
       ...(options.depth === undefined ? [] : [`--depth=${options.depth}`]),
@@ -121,7 +123,8 @@ export class Git {
    */
   async push(path: string, options: SyncOptions = {}): Promise<void> {
     const { remote = "origin", branch = "HEAD" } = options;
-    const access = await this.#accessOf(path, remote, options);
+    checkBranch(branch);
+    const access = await this.#accessOf(path, remote, options, "--push");
     await this.#git("push", ["--set-upstream", "--", remote, branch], options, access, path);
   }
 
@@ -134,6 +137,7 @@ export class Git {
    */
   async pull(path: string, options: SyncOptions = {}): Promise<void> {
     const { remote = "origin", branch } = options;
+    if (branch !== undefined) checkBranch(branch);
     const access = await this.#accessOf(path, remote, options);
     await this.#git("pull", ["--ff-only", "--", remote, ...(branch === undefined ? [] : [branch])], options, access, path);
   }
@@ -160,6 +164,7 @@ export class Git {
    * ```
    */
   async checkout(path: string, name: string, options: GitOptions & { readonly create?: boolean } = {}): Promise<void> {
+    checkRevision(name);
     const args = options.create === true ? ["-b", name, "--"] : [name, "--"];
     await this.#in(path, "checkout", ["--quiet", ...args], options);
   }
@@ -168,10 +173,10 @@ export class Git {
     return this.#git(action, args, options, undefined, path);
   }
 
-  /** The secret for a remote goes to the server of its address only. */
-  async #accessOf(path: string, remote: string, options: SyncOptions): Promise<GitAccess | undefined> {
+  /** The secret for a remote goes to the server of its address only: of the one that is pushed to, where it has two. */
+  async #accessOf(path: string, remote: string, options: SyncOptions, ...which: readonly "--push"[]): Promise<GitAccess | undefined> {
     if (options.password === undefined && options.token === undefined) return undefined;
-    return gitAccess((await this.#in(path, "remote", ["get-url", "--", remote], options)).trim(), options);
+    return gitAccess((await this.#in(path, "remote", ["get-url", ...which, "--", remote], options)).trim(), options);
   }
 
   async #git(

@@ -85,6 +85,11 @@ describe("followEvents", () => {
       (response) => void response.destroy(),
     );
     await expect(all(from(leaving, { patienceMs: 20 }))).rejects.toMatchObject({ code: "server_unreachable" });
+    await using ending = await scripted(
+      (response) => breakOff(response, message(1)),
+      (response) => response.writeHead(200, { "content-type": "text/event-stream" }).end(),
+    );
+    await expect(all(from(ending, { patienceMs: 20 }))).rejects.toMatchObject({ code: "server_unreachable" });
     await using wrong = await scripted((response) => begin(response, "data: [1]\n\n").end());
     await expect(all(from(wrong))).rejects.toMatchObject({ code: "protocol_error" });
   });

@@ -48,6 +48,7 @@ export async function* followEvents(request: SseRequest): AsyncGenerator<SseMess
   let failures = 0;
   let heardAt = performance.now();
   for (;;) {
+    let broken: unknown;
     try {
       for await (const heard of readOnce(request, lastEventId)) {
         connected = true;
@@ -67,8 +68,10 @@ export async function* followEvents(request: SseRequest): AsyncGenerator<SseMess
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (!connected || isFinal(error)) throw error;
-      if (performance.now() - heardAt > patienceMs) throw error;
+      broken = error;
     }
+    if (performance.now() - heardAt > patienceMs)
+      throw broken ?? new CaissonApiError("server_unreachable", "The stream ended again and again, and the server did not say why.");
     failures += 1;
     await pause(Math.min(MAX_BACKOFF_MS, backoffMs * 2 ** (failures - 1)), signal);
   }
