@@ -1,5 +1,6 @@
 import type { CodeError } from "@caisson/contract";
 import { z } from "zod";
+import { brokenBound } from "../http/json-bounds.ts";
 
 /** What a driver says of its context or of one run of code. */
 export type Frame =
@@ -30,7 +31,7 @@ const frameSchema: z.ZodType<Frame> = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("result"),
     main: z.boolean(),
-    formats: z.record(z.string().max(256), z.unknown()),
+    formats: z.record(z.string().max(256), z.unknown()).refine((formats) => Object.keys(formats).length <= MAX_FORMATS),
     omitted: z.array(z.string().max(256)).max(64),
   }),
   z.object({ type: z.literal("left") }),
@@ -53,6 +54,10 @@ const MARK = 0x1e;
 const MAX_CHUNK = 8_192;
 /** Longest frame, in characters: a dozen formats of 4 MiB. */
 const MAX_FRAME = 50_331_648;
+/** Structure of a frame: what parsing it, and writing it again, may cost the server. */
+const BOUNDS = { depth: 1_000, parts: 4_194_304 };
+/** Most formats of one result. */
+const MAX_FORMATS = 64;
 
 /**
  * Takes the frames of one run of code out of a stream in which they lie between whatever the code writes. A frame is one
@@ -123,6 +128,7 @@ export class FrameScanner {
 }
 
 function parseFrame(text: string): Frame | undefined {
+  if (brokenBound(Buffer.from(text, "latin1"), BOUNDS) !== undefined) return undefined;
   try {
     return frameSchema.safeParse(JSON.parse(text)).data;
   } catch {

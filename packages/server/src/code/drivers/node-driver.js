@@ -11,6 +11,7 @@
 
   const PIECE = 3000; // of a frame, in characters: with its marks it fits the one write that no other writer can split
   const LARGEST = 4 * 1024 * 1024; // of one format of a value, in characters
+  const DEEPEST = 500; // levels of one format of a value
   const ROWS = 1000; // of a table
   const TABLE = "application/vnd.caisson.table+json";
   const [out, err] = [4, 5];
@@ -90,13 +91,17 @@
     return found;
   }
 
+  /** Whether a value goes deeper than so many levels: further on it could be read, but not written again. */
+  const deeper = (value, levels) =>
+    typeof value === "object" && value !== null && (levels === 0 || Object.values(value).some((one) => deeper(one, levels - 1)));
+
   function show(value, main) {
     const kept = {};
     const omitted = [];
     for (const [name, content] of Object.entries(formats(value))) {
       const data = content instanceof Uint8Array ? Buffer.from(content).toString("base64") : content;
       const size = JSON.stringify(data)?.length ?? 0;
-      if (size <= LARGEST) kept[name] = data;
+      if (size <= LARGEST && !deeper(data, DEEPEST)) kept[name] = data;
       else if (name === "text/plain") kept[name] = `${data.slice(0, LARGEST / 16)}…`;
       else omitted.push(name);
     }
