@@ -23,6 +23,10 @@ export interface AgentServer extends AsyncDisposable {
   readonly folder: string;
   /** `/sandboxes/{id}` of a sandbox. */
   readonly sandbox: string;
+  /** Process id of the agent. */
+  readonly agentPid: number;
+  /** Channels to the agent that are open now. */
+  openChannels(): Promise<number>;
   /** Breaks the connection to the agent, as a death of the server does; the next call connects again. */
   breakLink(): void;
 }
@@ -52,6 +56,8 @@ export async function startAgentServer(overrides: Parameters<typeof startTestSer
     guest,
     folder,
     sandbox,
+    agentPid: agent.child.pid ?? 0,
+    openChannels: async () => (await opener.ready()).openChannels,
     breakLink: () => {
       for (const socket of sockets.splice(0)) socket.destroy();
     },
