@@ -1,6 +1,7 @@
 //! File methods.
 
 mod common;
+use caisson_agent::guest::frame::{Kind, ERROR};
 use caisson_agent::guest::msgpack::Value;
 use caisson_agent::guest::pack::Pack;
 use common::*;
@@ -40,6 +41,41 @@ fn files_are_written_and_read_back() {
         .expect("dir")
         .collect();
     assert_eq!(left.len(), 1, "no temporary file stays");
+}
+
+#[test]
+fn a_folder_that_is_swapped_meanwhile_keeps_what_is_written() {
+    let agent = Agent::start();
+    let mut client = agent.connect();
+    let names = |folder: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(agent.path(folder)).expect("dir");
+        let names = entries.map(|entry| entry.expect("entry").file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    };
+    for (end, expected) in [(false, vec![]), (true, vec!["file".to_owned()])] {
+        let folders = ["in", "out", "else"].map(|name| format!("{}-{}", name, end));
+        let [inside, moved, other] = &folders;
+        std::fs::create_dir(agent.path(inside)).expect("dir");
+        std::fs::create_dir(agent.path(other)).expect("dir");
+        let file = format!("{}/file", agent.path(inside));
+        let channel = client.open("WriteFile", path(&file).done(), false);
+        // More than a window: steps were done, so the file was begun.
+        client.write(channel, &pattern(600_000), false);
+        std::fs::rename(agent.path(inside), agent.path(moved)).expect("rename");
+        symlink(agent.path(other), agent.path(inside)).expect("symlink");
+        if end {
+            client.write(channel, b"", true);
+            client.finish(channel).ok();
+        } else {
+            let fault = Pack::map(2).text("code", "cancelled").text("message", "x");
+            client.send(Kind::End, ERROR, channel, &fault.done());
+            until("the file to be dropped", || names(moved).is_empty());
+        }
+        assert_eq!(names(moved), expected);
+        assert_eq!(names(other), Vec::<String>::new());
+    }
 }
 
 #[test]

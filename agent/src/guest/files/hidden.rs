@@ -1,13 +1,15 @@
 //! A file that shows nowhere until it is whole: without a name where the file
-//! system can, else under a hidden temporary one beside its target.
+//! system can, else under a hidden temporary one beside its target. Its folder
+//! is held open: what is made in it is put in place or removed in it, wherever
+//! its path leads by then.
 
 use super::super::fault::Fault;
-use super::write::{keep_owner, place, temporary_name};
+use super::write::{place, temporary_name};
 use crate::sys::abi;
-use crate::sys::dir::{c_path, link_descriptor, open_at, rename_at, unlink_at};
+use crate::sys::dir::{c_path, chown_at, link_descriptor, open_at, rename_at, unlink_at};
 use std::ffi::CString;
 use std::fs::{File, Metadata, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::io::{AsRawFd, OwnedFd};
@@ -34,7 +36,6 @@ impl Drop for HiddenFile {
 impl HiddenFile {
     /// Begins a file for `path`; a symlink there is written through.
     pub fn create(path: &str, create_parents: bool) -> Result<HiddenFile, Fault> {
-        let fault = |error: io::Error| Fault::from_io(&error, path);
         let place = place(path, create_parents)?;
         if place.dangling {
             let message = format!("{}: a symlink whose target does not exist", path);
@@ -43,13 +44,21 @@ impl HiddenFile {
         if place.existing.map_or(false, |meta| !meta.is_file()) {
             return Err(Fault::invalid(format!("{}: not a regular file", path)));
         }
-        let parent = place.path.parent().unwrap_or_else(|| Path::new("/"));
-        let name = place.path.file_name().unwrap_or_default();
-        let name = c_path(name.as_bytes()).map_err(fault)?;
-        let parent = c_path(parent.as_os_str().as_bytes()).map_err(fault)?;
+        HiddenFile::at(&place.path).map_err(|error| Fault::from_io(&error, path))
+    }
+
+    /// Begins a file for a path whose last component is no symlink.
+    pub fn at(path: &Path) -> io::Result<HiddenFile> {
+        let parent = path.parent().unwrap_or_else(|| Path::new("/"));
+        let name = c_path(path.file_name().unwrap_or_default().as_bytes())?;
+        let parent = c_path(parent.as_os_str().as_bytes())?;
         let flags = abi::O_PATH | abi::O_DIRECTORY;
-        let dir = open_at(abi::AT_FDCWD, &parent, flags, 0).map_err(fault)?;
-        let (file, temporary) = hidden_in(&dir).map_err(fault)?;
+        HiddenFile::within(open_at(abi::AT_FDCWD, &parent, flags, 0)?, name)
+    }
+
+    /// Begins a file for a name in an open directory.
+    pub fn within(dir: OwnedFd, name: CString) -> io::Result<HiddenFile> {
+        let (file, temporary) = hidden_in(&dir)?;
         Ok(HiddenFile {
             file,
             dir,
@@ -64,11 +73,12 @@ impl HiddenFile {
         let dir = self.dir.as_raw_fd();
         let looked = open_at(dir, &self.name, abi::O_PATH | abi::O_NOFOLLOW, 0);
         let existing = looked.and_then(|fd| File::from(fd).metadata()).ok();
-        let existing = existing.filter(Metadata::is_file);
-        if let Some(meta) = &existing {
-            keep_owner(&self.file, meta);
-        }
-        let kept = existing.map_or(0o644, |meta| meta.mode() & 0o7777);
+        let kept = match existing.filter(Metadata::is_file) {
+            // Whose file it is now must not run it with rights of the one it was.
+            Some(meta) if self.give_to(&meta).is_err() => meta.mode() & 0o777,
+            Some(meta) => meta.mode() & 0o7777,
+            None => 0o644,
+        };
         self.file
             .set_permissions(Permissions::from_mode(mode.unwrap_or(kept)))?;
         self.file.sync_data()?;
@@ -86,6 +96,23 @@ impl HiddenFile {
         }
         renamed?;
         self.file.metadata()
+    }
+
+    /// A replaced file stays with its owner where the agent may see to that:
+    /// users cannot give files away.
+    fn give_to(&self, meta: &Metadata) -> io::Result<()> {
+        let (raw, itself) = (self.file.as_raw_fd(), c_path(b"")?);
+        chown_at(raw, &itself, meta.uid(), meta.gid(), abi::AT_EMPTY_PATH)
+    }
+}
+
+impl Write for HiddenFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -8,17 +8,15 @@ use super::super::user::{Names, UserDatabase};
 use super::entry;
 use super::read::open_regular;
 use super::walk::{Found, Walk};
-use super::xattrs::read_all;
+use super::xattrs::user_attributes;
 use crate::sys::dir::{open_at, open_dir_at, read_link_at, Kind as Listed};
-use crate::sys::xattr::Holder;
 use crate::sys::{abi, fd};
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::io::{AsRawFd, OwnedFd};
+use std::os::unix::io::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Entries looked at in one step before others get the thread.
@@ -132,7 +130,7 @@ impl Reading {
             let file = File::from(open_dir_at(found.dir, &found.name)?);
             let meta = file.metadata()?;
             let mut entry = self.describe(Kind::Directory, relative, &meta);
-            entry.xattrs = user_attributes(&file)?;
+            entry.xattrs = attributes(&file)?;
             out.extend(writer::encode(&entry));
             if let Some(walk) = &mut self.walk {
                 walk.enter_open(found, OwnedFd::from(file), inside)?;
@@ -193,7 +191,7 @@ impl Reading {
         }
         let mut entry = self.describe(Kind::File, relative.to_vec(), meta);
         entry.size = meta.size();
-        entry.xattrs = user_attributes(&file)?;
+        entry.xattrs = attributes(&file)?;
         out.extend(writer::encode(&entry));
         self.content = Some(Content {
             file,
@@ -246,12 +244,8 @@ impl Content {
 }
 
 /// The attributes of a user; others need rights where they are unpacked.
-fn user_attributes(file: &File) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let wanted = |name: &CStr| name.to_bytes().starts_with(b"user.");
-    let found = match read_all(Holder::File(file.as_raw_fd()), wanted) {
-        Err(error) if error.raw_os_error() == Some(abi::EOPNOTSUPP) => Vec::new(),
-        other => other?,
-    };
+fn attributes(file: &File) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let found = user_attributes(file)?;
     if found
         .iter()
         .any(|(name, _)| name.as_bytes().contains(&b'='))

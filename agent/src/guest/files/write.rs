@@ -3,11 +3,12 @@
 use super::super::fault::Fault;
 use super::super::pool::{Job, Message, Next, StepIo};
 use super::entry;
+use super::hidden::HiddenFile;
 use crate::sys::abi::{self, O_NONBLOCK};
 use crate::sys::fd;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,19 +27,29 @@ pub struct WriteJob {
 const WRITE_BACK: usize = 8 << 20;
 
 struct Target {
-    file: File,
+    content: Content,
     /// Bytes written since the disk was last set to work.
     unsynced: usize,
-    path: PathBuf,
-    /// Renamed to `path` at the end; removed when the job is given up.
-    temporary: Option<PathBuf>,
 }
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // Nothing better can be done about a file that cannot be removed.
-            let _left_behind = fs::remove_file(temporary);
+enum Content {
+    /// Put in place at the end, or never.
+    Hidden(HiddenFile),
+    InPlace(File),
+}
+
+impl Target {
+    fn new(content: Content) -> Target {
+        Target {
+            content,
+            unsynced: 0,
+        }
+    }
+
+    fn file(&mut self) -> &mut File {
+        match &mut self.content {
+            Content::Hidden(hidden) => &mut hidden.file,
+            Content::InPlace(file) => file,
         }
     }
 }
@@ -64,42 +75,14 @@ impl WriteJob {
         let place = place(&self.path, self.create_parents)?;
         let regular = place.existing.as_ref().map_or(true, Metadata::is_file);
         if self.atomic && regular && !place.dangling {
-            return self.open_temporary(place.path, place.existing.as_ref());
+            let hidden = HiddenFile::at(&place.path).map_err(|error| self.fault(&error))?;
+            return Ok(Target::new(Content::Hidden(hidden)));
         }
-        self.open_in_place(place.path)
+        let file = self.open_in_place(&place.path)?;
+        Ok(Target::new(Content::InPlace(file)))
     }
 
-    fn open_temporary(&self, path: PathBuf, existing: Option<&Metadata>) -> Result<Target, Fault> {
-        let temporary = path.with_file_name(temporary_name());
-        let mode = match (self.mode, existing) {
-            (Some(mode), _) => mode,
-            (None, Some(meta)) => meta.mode() & 0o7777,
-            (None, None) => 0o644,
-        };
-        let opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(abi::O_NOFOLLOW)
-            .open(&temporary);
-        let file = opened.map_err(|error| self.fault(&error))?;
-        let target = Target {
-            file,
-            unsynced: 0,
-            path,
-            temporary: Some(temporary),
-        };
-        if let Some(meta) = existing {
-            keep_owner(&target.file, meta);
-        }
-        target
-            .file
-            .set_permissions(Permissions::from_mode(mode))
-            .map_err(|error| self.fault(&error))?;
-        Ok(target)
-    }
-
-    fn open_in_place(&self, path: PathBuf) -> Result<Target, Fault> {
+    fn open_in_place(&self, path: &Path) -> Result<File, Fault> {
         let opened = OpenOptions::new()
             .write(true)
             .create(true)
@@ -107,7 +90,7 @@ impl WriteJob {
             .append(self.append)
             .mode(self.mode.unwrap_or(0o644))
             .custom_flags(O_NONBLOCK)
-            .open(&path);
+            .open(path);
         let mut file = opened.map_err(|error| self.fault(&error))?;
         let kind = file
             .metadata()
@@ -124,26 +107,20 @@ impl WriteJob {
             file.seek(SeekFrom::Start(offset))
                 .map_err(|error| self.fault(&error))?;
         }
-        Ok(Target {
-            file,
-            unsynced: 0,
-            path,
-            temporary: None,
-        })
+        Ok(file)
     }
 
     /// Everything is written: on disk, under its name, and answered.
-    fn finish(&self, mut target: Target) -> Result<Vec<u8>, Fault> {
-        if let Err(error) = target.file.sync_data() {
-            if error.raw_os_error() != Some(abi::EINVAL) {
-                return Err(self.fault(&error)); // EINVAL: a device, which keeps nothing
-            }
-        }
-        if let Some(temporary) = &target.temporary {
-            fs::rename(temporary, &target.path).map_err(|error| self.fault(&error))?;
-        }
-        target.temporary = None;
-        let meta = target.file.metadata().map_err(|error| self.fault(&error))?;
+    fn finish(&self, target: Target) -> Result<Vec<u8>, Fault> {
+        let meta = match target.content {
+            Content::Hidden(mut hidden) => hidden.put_in_place(self.mode),
+            Content::InPlace(file) => match file.sync_data() {
+                // EINVAL: a device, which keeps nothing.
+                Err(error) if error.raw_os_error() != Some(abi::EINVAL) => Err(error),
+                _ => file.metadata(),
+            },
+        };
+        let meta = meta.map_err(|error| self.fault(&error))?;
         Ok(entry::reply(Path::new(&self.path), &meta))
     }
 }
@@ -204,17 +181,6 @@ pub fn temporary_name() -> String {
     format!(".caisson-{}-{:x}-{}.tmp", std::process::id(), clock, number)
 }
 
-/// A replaced file stays with its owner where the agent may see to that.
-pub fn keep_owner(file: &File, meta: &Metadata) {
-    use std::os::unix::io::AsRawFd;
-    if let Ok(empty) = crate::sys::dir::c_path(b"") {
-        let raw = file.as_raw_fd();
-        // Users cannot give files away; then it is theirs.
-        let _not_allowed =
-            crate::sys::dir::chown_at(raw, &empty, meta.uid(), meta.gid(), abi::AT_EMPTY_PATH);
-    }
-}
-
 impl Job for WriteJob {
     fn step(&mut self, io: &mut StepIo) -> Result<Next, Fault> {
         let mut target = match self.open.take() {
@@ -223,13 +189,13 @@ impl Job for WriteJob {
         };
         let bytes = std::mem::take(&mut io.input);
         target
-            .file
+            .file()
             .write_all(&bytes)
             .map_err(|error| self.fault(&error))?;
         target.unsynced += bytes.len();
         if target.unsynced >= WRITE_BACK {
             target.unsynced = 0;
-            fd::begin_write_back(&target.file);
+            fd::begin_write_back(target.file());
         }
         if io.input_ended {
             io.out.push(Message::LastReply(self.finish(target)?));

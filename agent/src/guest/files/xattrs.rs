@@ -7,7 +7,9 @@ use crate::sys::abi;
 use crate::sys::dir::c_path;
 use crate::sys::xattr::{self, Holder};
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
+use std::os::unix::io::AsRawFd;
 
 /// Most bytes of attributes that one answer or one entry of a tree carries, and
 /// the kernel's own limit for a list of names and for a value.
@@ -48,6 +50,15 @@ pub fn read_all(
         }
     }
     Ok(found)
+}
+
+/// The attributes of a user on an open file; none where there cannot be any.
+pub fn user_attributes(file: &File) -> io::Result<Vec<(CString, Vec<u8>)>> {
+    let wanted = |name: &CStr| name.to_bytes().starts_with(b"user.");
+    match read_all(Holder::File(file.as_raw_fd()), wanted) {
+        Err(error) if error.raw_os_error() == Some(abi::EOPNOTSUPP) => Ok(Vec::new()),
+        other => other,
+    }
 }
 
 /// What is done with the attributes of a path.
