@@ -1,6 +1,7 @@
 //! Search and Replace over files.
 
 mod common;
+use caisson_agent::guest::msgpack::Value;
 use caisson_agent::guest::pack::Pack;
 use common::*;
 use std::fs;
@@ -367,6 +368,16 @@ fn replacements_keep_everything_else() {
     fs::set_permissions(format!("{}/lf", root), fs::Permissions::from_mode(0o751)).expect("chmod");
     std::os::unix::fs::symlink("lf", format!("{}/link", root)).expect("link");
     let before = fs::metadata(format!("{}/none", root)).expect("none").ino();
+    let attributes = |client: &mut Client| {
+        let file = Pack::map(1).text("path", &format!("{}/lf", root));
+        let reply = client.call("GetXattrs", file.done()).ok().reply;
+        reply.expect("reply").map("attributes").0
+    };
+    let kept = Pack::map(3)
+        .text("path", &format!("{}/lf", root))
+        .text("name", "user.kept")
+        .bin("value", b"\0x");
+    client.call("SetXattr", kept.done()).ok();
     let change = |client: &mut Client, pattern: &str, by: &str, dry: bool| {
         let fields = [
             ("path", Text(&root)),
@@ -394,6 +405,8 @@ fn replacements_keep_everything_else() {
     );
     let mode = fs::metadata(format!("{}/lf", root)).expect("lf").mode();
     assert_eq!(mode & 0o7777, 0o751);
+    let kept = vec![("user.kept".to_owned(), Value::Bin(b"\0x".to_vec()))];
+    assert_eq!(attributes(&mut client), Value::Map(kept));
     assert!(fs::symlink_metadata(format!("{}/link", root))
         .expect("link")
         .file_type()

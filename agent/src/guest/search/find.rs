@@ -6,7 +6,7 @@ use super::super::pool::{Job, Message, Next, StepIo};
 use super::super::regex::{letter_at, Machine, Slots};
 use super::lines::{Lines, Piece};
 use super::select::{Chosen, Select};
-use super::{Request, FUEL, TURN};
+use super::{cost, Request, FUEL, TURN};
 use std::path::PathBuf;
 
 /// Most bytes of a line that are shown with a match.
@@ -193,7 +193,10 @@ impl SearchJob {
                 let slots = match machine.find(text, at) {
                     Ok(Some(slots)) => slots,
                     Ok(None) => break,
-                    Err(_) => return Went::Failed,
+                    Err(_) => {
+                        *turn += TURN;
+                        return Went::Failed;
+                    }
                 };
                 if self.found >= self.limit {
                     return Went::Cut;
@@ -204,10 +207,12 @@ impl SearchJob {
                 self.batch.add(&item);
                 at = after(text.bytes, &slots);
                 if self.batch.is_full() {
+                    *turn += cost(&machine);
                     open.within = Some((piece, at));
                     return Went::On;
                 }
             }
+            *turn += cost(&machine);
             open.lines.done(piece);
         }
         Went::On
@@ -295,5 +300,35 @@ impl SearchJob {
             path: chosen.path.clone(),
             within: None,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::regex::compile;
+    use super::super::DEFAULT_FILE_BYTES;
+    use super::*;
+
+    #[test]
+    fn lines_that_are_slow_to_match_end_a_step() {
+        let line = [&[b'b'; 4000][..], b"\n"].concat();
+        let name = format!("caisson-search-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, line.repeat(40)).expect("write");
+        let request = Request {
+            path: path.to_string_lossy().into_owned(),
+            program: compile("(?:a|b)*[^a]{200}[xy]", false).expect("pattern"),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            max_file_bytes: DEFAULT_FILE_BYTES,
+            plain: false,
+        };
+        let mut job = SearchJob::new(request, 10);
+        let mut io = StepIo {
+            budget: 1 << 20,
+            ..StepIo::default()
+        };
+        assert!(matches!(job.step(&mut io), Ok(Next::Output)));
+        std::fs::remove_file(&path).expect("remove");
     }
 }

@@ -11,7 +11,7 @@ use super::files::walk::MAX_DEPTH;
 use super::glob::Glob;
 use super::params::Params;
 use super::pool::Job;
-use super::regex::{compile, Program};
+use super::regex::{compile, Machine, Program};
 use super::server::Server;
 use super::session::Source;
 use find::SearchJob;
@@ -30,6 +30,11 @@ const MAX_PATTERNS: usize = 64;
 const FUEL: u64 = 50_000_000;
 /// Bytes read in one step before others get the thread.
 const TURN: usize = 4 << 20;
+
+/// What matching has cost, in such bytes: lines can be slow to match.
+fn cost(machine: &Machine) -> usize {
+    ((FUEL - machine.fuel) / 4) as usize
+}
 
 /// What is looked for, and where.
 pub struct Request {

@@ -2,6 +2,8 @@
 //! place by rename, so that each is the old or the new one, whole.
 
 use super::super::fault::Fault;
+use super::super::files::hidden::HiddenFile;
+use super::super::files::xattrs::user_attributes;
 use super::super::pack::Pack;
 use super::super::pool::{Job, Message, Next, StepIo};
 use super::super::regex::Machine;
@@ -9,73 +11,35 @@ use super::find::{after, Batch, Summary};
 use super::lines::Lines;
 use super::select::{Chosen, Select};
 use super::template::Template;
-use super::{Request, FUEL, TURN};
+use super::{cost, Request, FUEL, TURN};
 use crate::sys::abi;
-use crate::sys::dir::{c_path, chown_at, open_at, rename_at, unlink_at};
-use std::ffi::CString;
-use std::fs::{File, Permissions};
+use crate::sys::dir::{c_path, open_at};
+use crate::sys::xattr::{self, Holder};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::io::{AsRawFd, RawFd};
+use std::os::unix::io::AsRawFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The new form of a file, until it is in place.
-struct Draft {
-    file: io::BufWriter<File>,
-    folder: RawFd,
-    /// None once it has the file's own name.
-    name: Option<CString>,
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            // Nothing better can be done about a file that cannot be removed.
-            let _left_behind = unlink_at(self.folder, name, 0);
-        }
-    }
-}
+struct Draft(io::BufWriter<HiddenFile>);
 
 impl Draft {
     fn new(chosen: &Chosen) -> io::Result<Draft> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".caisson-replace-{}-{}.tmp", std::process::id(), number);
-        let name = c_path(name.as_bytes())?;
-        let flags = abi::O_WRONLY | abi::O_CREAT | abi::O_EXCL | abi::O_NOFOLLOW;
-        let file = File::from(open_at(chosen.folder, &name, flags, 0o600)?);
-        Ok(Draft {
-            file: io::BufWriter::with_capacity(65_536, file),
-            folder: chosen.folder,
-            name: Some(name),
-        })
+        let flags = abi::O_PATH | abi::O_DIRECTORY;
+        let folder = open_at(chosen.folder, &c_path(b".")?, flags, 0)?;
+        let hidden = HiddenFile::within(folder, chosen.name.clone())?;
+        Ok(Draft(io::BufWriter::with_capacity(65_536, hidden)))
     }
 
-    /// Gives it the owner and mode of the file it replaces, and its name.
-    fn put(mut self, chosen: &Chosen, old: &File) -> io::Result<()> {
-        self.file.flush()?;
-        let file = self.file.get_ref();
-        let meta = old.metadata()?;
-        let fd = file.as_raw_fd();
-        let kept = chown_at(
-            fd,
-            &c_path(b"")?,
-            meta.uid(),
-            meta.gid(),
-            abi::AT_EMPTY_PATH,
-        );
-        // Whose file it is now must not run it with rights of the one it was.
-        let bits = if kept.is_ok() { 0o7777 } else { 0o777 };
-        file.set_permissions(Permissions::from_mode(meta.mode() & bits))?;
-        file.sync_data()?;
-        if let Some(name) = self.name.take() {
-            if let Err(error) = rename_at(self.folder, &name, self.folder, &chosen.name) {
-                self.name = Some(name);
-                return Err(error);
-            }
+    /// Gives it the attributes of the file it replaces, and its name.
+    fn put(mut self, old: &File) -> io::Result<()> {
+        self.0.flush()?;
+        let hidden = self.0.get_mut();
+        let new = Holder::File(hidden.file.as_raw_fd());
+        for (name, value) in user_attributes(old)? {
+            xattr::set(new, &name, &value)?;
         }
-        Ok(())
+        hidden.put_in_place(None).map(|_| ())
     }
 }
 
@@ -158,14 +122,17 @@ impl ReplaceJob {
                 let slots = match machine.find(text, at) {
                     Ok(Some(slots)) => slots,
                     Ok(None) => break,
-                    Err(_) => return Ok(Went::Failed),
+                    Err(_) => {
+                        *turn += TURN;
+                        return Ok(Went::Failed);
+                    }
                 };
                 open.count += 1;
                 if let Some((draft, _)) = &mut open.draft {
                     new.clear();
                     new.extend_from_slice(text.bytes.get(written..slots[0]).unwrap_or(&[]));
                     self.template.expand(text.bytes, &slots, &mut new);
-                    draft.file.write_all(&new)?;
+                    draft.0.write_all(&new)?;
                     written = slots[1];
                 } else if !self.dry_run {
                     return Ok(Went::Found);
@@ -174,10 +141,11 @@ impl ReplaceJob {
             }
             if let Some((draft, _)) = &mut open.draft {
                 draft
-                    .file
+                    .0
                     .write_all(text.bytes.get(written..).unwrap_or(&[]))?;
-                draft.file.write_all(open.lines.rest(piece))?;
+                draft.0.write_all(open.lines.rest(piece))?;
             }
+            *turn += cost(&machine);
             open.lines.done(piece);
         }
         Ok(Went::On)
@@ -217,7 +185,7 @@ impl ReplaceJob {
                 self.summary.give_up();
                 return Ok(());
             }
-            draft.put(&chosen, &old)?;
+            draft.put(&old)?;
         }
         let item = Pack::map(2)
             .text("path", &chosen.path.to_string_lossy())
