@@ -191,9 +191,25 @@ fn uploads_have_bounds() {
         write(&mut client, upload, 0, b"four").code(),
         "invalid_argument"
     );
+    let deep = format!(
+        "{}/{}",
+        agent.path("deep"),
+        vec!["d".repeat(250); 15].join("/")
+    );
     for _ in 1..256 {
-        open(&mut client, Pack::map(1).text("path", &file).done());
+        open(&mut client, Pack::map(1).text("path", &deep).done());
     }
+    // A list of them is one frame, in which paths are cut.
+    let reply = client.call("GetUpload", Pack::map(0).done()).ok().reply;
+    let listed = reply.expect("reply").list("uploads");
+    assert_eq!(listed.len(), 256);
+    assert!(deep.starts_with(&listed[255].text("path")));
+    let reply = client.call(
+        "GetUpload",
+        Pack::map(1).int("id", listed[255].int("id")).done(),
+    );
+    let whole = reply.ok().reply.expect("reply").map("upload");
+    assert_eq!(whole.text("path"), deep);
     let one_more = client.call("OpenUpload", Pack::map(1).text("path", &file).done());
     assert_eq!(one_more.code(), "resource_exhausted");
     client.call("CancelUpload", id(upload).done()).ok();

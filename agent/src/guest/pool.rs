@@ -56,6 +56,20 @@ pub trait Job: Send {
     fn step(&mut self, io: &mut StepIo) -> Result<Next, Fault>;
 }
 
+/// A job that is given up. What it then removes may take long, so it is dropped
+/// where it ran.
+struct GivenUp(Option<Box<dyn Job>>);
+
+impl Job for GivenUp {
+    fn step(&mut self, _io: &mut StepIo) -> Result<Next, Fault> {
+        self.0 = None;
+        Ok(Next::Done)
+    }
+}
+
+/// Where tasks come from whose end nobody waits for: no link has this number.
+pub const NOBODY: Source = (0, 1);
+
 pub struct Task {
     pub source: Source,
     /// Tells apart tasks of a channel number that was given up meanwhile.
@@ -85,11 +99,60 @@ impl Shared {
         // Nothing panics while it is held; a poisoned queue is still a queue.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn submit(self: &Arc<Shared>, task: Task) -> Result<(), Box<Task>> {
+        let mut queue = self.lock();
+        queue.waiting.push_back(task);
+        if queue.idle >= queue.waiting.len() {
+            self.work.notify_one();
+            return Ok(());
+        }
+        if queue.threads < THREADS {
+            let shared = self.clone();
+            let spawned = std::thread::Builder::new()
+                .stack_size(STACK)
+                .spawn(move || serve(&shared));
+            if spawned.is_ok() {
+                queue.threads += 1;
+            } else if queue.threads == 0 {
+                // The limit on processes is reached and nobody will ever serve it.
+                if let Some(task) = queue.waiting.pop_back() {
+                    return Err(Box::new(task));
+                }
+            }
+        }
+        self.work.notify_one();
+        Ok(())
+    }
 }
 
 pub struct Pool {
     shared: Arc<Shared>,
     next_ticket: u64,
+}
+
+/// Takes jobs that are given up.
+#[derive(Clone)]
+pub struct Remover(Arc<Shared>);
+
+impl Remover {
+    pub fn give_up(&self, identity: Arc<Identity>, job: Box<dyn Job>) {
+        self.run_unheard(identity, Box::new(GivenUp(Some(job))));
+    }
+
+    /// Runs a job of one step that nobody waits for.
+    pub fn run_unheard(&self, identity: Arc<Identity>, job: Box<dyn Job>) {
+        let task = Task {
+            source: NOBODY,
+            ticket: 0,
+            identity,
+            job,
+            io: StepIo::default(),
+            result: Ok(Next::Done),
+        };
+        // When no thread can be had, dropping it here must do.
+        let _dropped = self.0.submit(task);
+    }
 }
 
 impl Pool {
@@ -118,28 +181,11 @@ impl Pool {
     /// Runs one step of a job. The task comes back through `collect`, or at
     /// once when no thread can be had.
     pub fn submit(&self, task: Task) -> Result<(), Box<Task>> {
-        let mut queue = self.shared.lock();
-        queue.waiting.push_back(task);
-        if queue.idle >= queue.waiting.len() {
-            self.shared.work.notify_one();
-            return Ok(());
-        }
-        if queue.threads < THREADS {
-            let shared = self.shared.clone();
-            let spawned = std::thread::Builder::new()
-                .stack_size(STACK)
-                .spawn(move || serve(&shared));
-            if spawned.is_ok() {
-                queue.threads += 1;
-            } else if queue.threads == 0 {
-                // The limit on processes is reached and nobody will ever serve it.
-                if let Some(task) = queue.waiting.pop_back() {
-                    return Err(Box::new(task));
-                }
-            }
-        }
-        self.shared.work.notify_one();
-        Ok(())
+        self.shared.submit(task)
+    }
+
+    pub fn remover(&self) -> Remover {
+        Remover(self.shared.clone())
     }
 
     pub fn collect(&self) -> Vec<Task> {

@@ -23,6 +23,11 @@ const DEFAULT_EXPIRES_MS: u64 = 86_400_000;
 const MAX_EXPIRES_MS: u64 = 7 * 86_400_000;
 /// When to look again whether an upload was opened at last.
 const OPENING: Duration = Duration::from_secs(1);
+/// When to look whether an upload is still there, at the latest: timers of
+/// those that are not go away.
+const LOOK: Duration = Duration::from_secs(60);
+/// Most letters of each path in a list, the first that makes it fit a frame.
+const LISTED_PATH: [usize; 3] = [4096, 768, 128];
 
 /// What has arrived.
 pub struct Content {
@@ -161,14 +166,15 @@ impl Uploads {
         self.started + touched + upload.expires
     }
 
-    /// The upload map of the protocol.
-    pub fn describe(&self, upload: &Upload) -> Vec<u8> {
+    /// The upload map of the protocol; `text` bounds the letters of its path.
+    pub fn describe(&self, upload: &Upload, text: usize) -> Vec<u8> {
+        let path: String = upload.path.chars().take(text).collect();
         let left = self
             .deadline(upload)
             .saturating_duration_since(Instant::now());
         let mut pack = Pack::map(if upload.size.is_some() { 5 } else { 4 })
             .uint("id", upload.id)
-            .text("path", &upload.path)
+            .text("path", &path)
             .uint("offset", upload.offset())
             .uint("expires_at_ms", now_ms() + left.as_millis() as u64);
         if let Some(size) = upload.size {
@@ -254,7 +260,8 @@ impl Server {
         let id = self.next_upload;
         self.next_upload += 1;
         let expires = Duration::from_millis(expires_ms);
-        self.timers.set(Instant::now() + expires, Timer::Upload(id));
+        let look = Instant::now() + expires.min(LOOK);
+        self.timers.set(look, Timer::Upload(id));
         self.uploads.opening();
         let job = OpenUploadJob {
             uploads: self.uploads.clone(),
@@ -280,18 +287,21 @@ impl Server {
 
     fn show_uploads(&self, id: Option<u64>) -> Result<Vec<u8>, Fault> {
         if let Some(id) = id {
-            let shown = self.uploads.describe(&*self.uploads.get(id)?);
+            let shown = self.uploads.describe(&*self.uploads.get(id)?, usize::MAX);
             return Ok(Pack::map(1).key("upload").raw(&shown).done());
         }
         let all: Vec<Arc<Upload>> = self.uploads.all().values().cloned().collect();
-        let mut pack = Pack::map(1).key("uploads").array(all.len());
-        for upload in all {
-            pack = pack.raw(&self.uploads.describe(&upload));
-        }
-        let reply = pack.done();
-        if reply.len() > MAX_CONTROL {
-            let message = format!("the list takes {} bytes; ask by id", reply.len());
-            return Err(Fault::new("resource_exhausted", message));
+        // Long paths are cut until the answer fits a frame, as the shortest does.
+        let mut reply = Vec::new();
+        for text in LISTED_PATH {
+            let mut pack = Pack::map(1).key("uploads").array(all.len());
+            for upload in &all {
+                pack = pack.raw(&self.uploads.describe(upload, text));
+            }
+            reply = pack.done();
+            if reply.len() <= MAX_CONTROL {
+                break;
+            }
         }
         Ok(reply)
     }
@@ -311,12 +321,14 @@ impl Server {
         };
         let deadline = self.uploads.deadline(&upload);
         if deadline > now {
-            return self.timers.set(deadline, Timer::Upload(id));
+            return self.timers.set(deadline.min(now + LOOK), Timer::Upload(id));
         }
         self.end_upload_writer(&upload);
         upload.next_turn();
         self.uploads.remove(id);
-        self.run_unheard(upload.identity.clone(), Box::new(DropUploadJob(upload)));
+        let identity = Arc::new(upload.identity.clone());
+        let drop = Box::new(DropUploadJob(upload));
+        self.pool.remover().run_unheard(identity, drop);
     }
 }
 

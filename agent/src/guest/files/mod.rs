@@ -25,7 +25,7 @@ use super::fault::Fault;
 use super::frame::Kind;
 use super::identity::Identity;
 use super::output_log::{Piece, CHUNK};
-use super::pool::{Job, Message, Next, StepIo, Task};
+use super::pool::{Job, Message, Next, Remover, StepIo, Task, NOBODY};
 use super::server::Server;
 use super::session::Source;
 use super::watch;
@@ -39,6 +39,7 @@ const STEP: u64 = 262_144;
 pub struct FileCall {
     job: Option<Box<dyn Job>>,
     identity: Arc<Identity>,
+    remover: Remover,
     ticket: u64,
     wants: Next,
     input: Vec<u8>,
@@ -58,8 +59,16 @@ impl FileCall {
     }
 
     /// What came in before the job was done.
-    pub fn into_input(self) -> Vec<u8> {
-        self.input
+    pub fn into_input(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.input)
+    }
+}
+
+impl Drop for FileCall {
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            self.remover.give_up(self.identity.clone(), job);
+        }
     }
 }
 
@@ -67,10 +76,12 @@ impl Server {
     /// Puts a job on a channel and starts its first step.
     pub fn start_job(&mut self, source: Source, identity: Identity, job: Box<dyn Job>) {
         let ticket = self.pool.ticket();
+        let remover = self.pool.remover();
         if let Some(channel) = self.channel(source) {
             channel.call = Call::File(FileCall {
                 job: Some(job),
                 identity: Arc::new(identity),
+                remover,
                 ticket,
                 wants: Next::Output,
                 input: Vec::new(),
@@ -80,20 +91,6 @@ impl Server {
             });
         }
         self.advance_file(source);
-    }
-
-    /// Runs a job of one step that nobody waits for.
-    pub fn run_unheard(&mut self, identity: Identity, job: Box<dyn Job>) {
-        let task = Task {
-            source: (0, 0),
-            ticket: self.pool.ticket(),
-            identity: Arc::new(identity),
-            job,
-            io: StepIo::default(),
-            result: Ok(Next::Done),
-        };
-        // When no thread can be had, dropping it here must do.
-        let _dropped = self.pool.submit(task);
     }
 
     /// Starts the next step when the job can use one.
@@ -146,6 +143,7 @@ impl Server {
         for task in self.pool.collect() {
             match task.source {
                 watch::OWN => self.watch_stepped(task),
+                NOBODY => {}
                 _ => self.job_stepped(task),
             }
         }
@@ -170,7 +168,8 @@ impl Server {
                 }
                 std::mem::take(&mut call.lent)
             }
-            _ => return, // given up meanwhile: the job cleans up as it is dropped
+            // Given up meanwhile.
+            _ => return self.pool.remover().give_up(task.identity, task.job),
         };
         if lent > 0 {
             self.consume(source, lent);

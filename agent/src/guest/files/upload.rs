@@ -44,7 +44,7 @@ impl Job for OpenUploadJob {
         upload.size = self.size;
         upload.mode = self.mode;
         let upload = self.uploads.insert(upload)?;
-        let shown = self.uploads.describe(&upload);
+        let shown = self.uploads.describe(&upload, usize::MAX);
         let reply = Pack::map(1).key("upload").raw(&shown).done();
         io.out.push(Message::LastReply(reply));
         Ok(Next::Done)

@@ -276,7 +276,8 @@ impl Server {
         let id = task.ticket;
         let watch = match self.watches.get_mut(&id) {
             Some(watch) => watch,
-            None => return, // closed meanwhile
+            // Closed meanwhile.
+            None => return self.pool.remover().give_up(task.identity, task.job),
         };
         watch.stepping = false;
         let next = match task.result {
@@ -337,6 +338,9 @@ impl Server {
     pub fn close_watch(&mut self, id: u64, why: &str) {
         if let Some(watch) = self.watches.remove(&id) {
             self.epoll.remove(&watch.queue);
+            // There may be much to forget.
+            let following = Box::new(FollowJob(watch.following));
+            self.pool.remover().give_up(watch.identity, following);
             if let Some(expires) = watch.expires {
                 self.timers.cancel(expires, Timer::WatchExpiry(id));
             }
