@@ -6,6 +6,7 @@ use caisson_agent::guest::pack::Pack;
 use common::*;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::Path;
 
@@ -520,4 +521,55 @@ fn watches_are_bounded_and_expire_unread() {
         .call("CloseWatch", Pack::map(1).int("id", open[0]).done())
         .ok();
     client.call("OpenWatch", params).ok();
+}
+
+#[test]
+fn a_path_that_no_call_could_name_is_told_as_an_overflow() {
+    let agent = Agent::start();
+    let mut client = agent.connect();
+    let root = folder(&agent, "root");
+    let id = open(&mut client, &root, true);
+    let mut reader = Reader::new(&mut client, id, 0, &root);
+    let at = |name: &str| Path::new(&root).join(name);
+    // Folders within folders, put into each other: longer than a frame in the end.
+    let nested = vec!["d".repeat(250); 15].join("/");
+    let mut last = at("0");
+    fs::create_dir_all(last.join(&nested)).expect("folders");
+    let mut file = fs::File::create(last.join(&nested).join("file")).expect("file");
+    for number in 1..72 {
+        let next = at(&number.to_string());
+        fs::create_dir_all(next.join(&nested)).expect("folders");
+        reader.marked(&mut client, &at(&format!("made-{}", number)));
+        fs::rename(&last, next.join(&nested).join("in")).expect("rename");
+        reader.marked(&mut client, &at(&format!("moved-{}", number)));
+        last = next;
+    }
+    file.write_all(b"x").expect("write");
+    let told = reader.marked(&mut client, &at("end"));
+    assert_eq!(told, ["overflow ./"]);
+}
+
+#[test]
+fn many_halves_of_moves_cost_little() {
+    let agent = Agent::start();
+    let mut client = agent.connect();
+    let (root, other) = (folder(&agent, "root"), folder(&agent, "other"));
+    for number in 0..5000 {
+        fs::write(format!("{}/{}", root, number), "").expect("write");
+    }
+    let id = open(&mut client, &root, false);
+    let mut reader = Reader::new(&mut client, id, 0, &root);
+    for number in 0..5000 {
+        let name = number.to_string();
+        let from = Path::new(&root).join(&name);
+        fs::rename(from, Path::new(&other).join(&name)).expect("rename");
+    }
+    let mut told = Vec::new();
+    while told.len() < 5000 {
+        reader.take(&mut client);
+        told.append(&mut reader.told);
+    }
+    let all: BTreeSet<String> = told.into_iter().collect();
+    assert_eq!(all.len(), 5000);
+    assert!(all.iter().all(|told| told.starts_with("deleted ")));
 }

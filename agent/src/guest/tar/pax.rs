@@ -4,6 +4,8 @@
 const XATTR: &[u8] = b"SCHILY.xattr.";
 /// Most attributes of one entry.
 const MAX_XATTRS: usize = 1024;
+/// Most bytes of them, in however many headers before it.
+const MAX_XATTR_BYTES: usize = 1_048_576;
 
 /// Adds a record. Its length counts its own digits.
 pub fn put(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
@@ -91,6 +93,14 @@ impl Pax {
                         return Err(format!("more than {} attributes of one entry", MAX_XATTRS));
                     }
                     self.xattrs.retain(|(other, _)| other != name);
+                    let held = self.xattrs.iter();
+                    let held = held.map(|(name, value)| name.len() + value.len());
+                    if held.sum::<usize>() + name.len() + value.len() > MAX_XATTR_BYTES {
+                        return Err(format!(
+                            "more than {} bytes of attributes of one entry",
+                            MAX_XATTR_BYTES
+                        ));
+                    }
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 }
             }
@@ -180,6 +190,24 @@ mod tests {
         for bad in [&b""[..], b"x", b"1.x", b"1.2.3", b"99999999999999999999"] {
             assert_eq!(time(bad), None);
         }
+    }
+
+    #[test]
+    fn attributes_are_bounded_over_all_headers() {
+        let mut pax = Pax::default();
+        let mut header = |number: usize, length: usize| {
+            let mut records = Vec::new();
+            put_xattr(
+                &mut records,
+                number.to_string().as_bytes(),
+                &vec![0; length],
+            );
+            pax.read(&records)
+        };
+        assert_eq!(header(0, 500_000), Ok(()));
+        assert_eq!(header(0, 500_001), Ok(())); // in place of the first
+        assert_eq!(header(1, 500_000), Ok(()));
+        assert!(header(2, 100_000).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::files::walk::Walk;
 use super::folders::Placed;
-use super::follow::{is_limit, Following, Leaving, Scan};
+use super::follow::{check_length, is_limit, is_too_long, Following, Leaving, Scan};
 use super::history::ChangeKind;
 use crate::sys::abi;
 use crate::sys::dir::{c_path, open_dir_at};
@@ -16,6 +16,8 @@ use std::time::Instant;
 
 /// Most folders whose path was not right when they appeared, to be tried again.
 const MAX_MISSED: usize = 1024;
+/// Most moves that wait for their second half.
+const MAX_LEAVING: usize = 1024;
 
 impl Following {
     pub(super) fn take(&mut self, event: Event) {
@@ -56,6 +58,9 @@ impl Following {
             self.change(ChangeKind::Created, path, directory, None);
             self.appeared(directory, watch, name);
         } else if mask & inotify::MOVED_FROM != 0 {
+            if self.leaving.len() >= MAX_LEAVING {
+                self.settle(Some(Instant::now()));
+            }
             self.leaving.push(Leaving {
                 cookie,
                 watch,
@@ -139,7 +144,7 @@ impl Following {
         }
         match self.watch_new(parent, &name) {
             Ok(()) => {}
-            Err(error) if is_limit(&error) => self.lost(),
+            Err(error) if is_limit(&error) || is_too_long(&error) => self.lost(),
             Err(_) if self.missed.len() >= MAX_MISSED => self.lost(),
             Err(_) => self.missed.push((parent, name)),
         }
@@ -149,9 +154,10 @@ impl Following {
         let absent = || io::Error::from_raw_os_error(abi::ENOENT);
         let names = self.folders.names(parent).ok_or_else(absent)?;
         let mut path = self.path.clone();
+        path.extend(names.iter().chain(std::iter::once(name)));
+        check_length(&path)?;
         let mut fd = self.open_root()?;
         for part in names.iter().chain(std::iter::once(name)) {
-            path.push(part);
             fd = open_dir_at(fd.as_raw_fd(), &c_path(part.as_bytes())?)?;
         }
         let (watch, placed) = self.watch_folder(&fd, parent, name.clone())?;

@@ -19,13 +19,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::io::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Things done in one step before others get the thread.
 const TURN: usize = 2048;
 /// Most folders of one watch.
 const MAX_FOLDERS: usize = 262_144;
+/// Longest path that is told, in bytes: no call could name a longer one.
+const MAX_PATH: usize = 4096;
 /// How long the second half of a move may take to come.
 pub const PAIRING: Duration = Duration::from_millis(20);
 
@@ -203,7 +205,7 @@ impl Following {
                 Err(error) if is_limit(&error) && opening => {
                     return Err(fault(&error, &found.path.to_string_lossy()));
                 }
-                Err(error) if is_limit(&error) => self.lost(),
+                Err(error) if is_limit(&error) || is_too_long(&error) => self.lost(),
                 // Gone again, or not for this user to read.
                 Ok(()) | Err(_) => {}
             }
@@ -217,6 +219,7 @@ impl Following {
             Some(parent) => *parent,
             None => return Ok(()),
         };
+        check_length(&found.path)?;
         let fd = open_dir_at(found.dir, &found.name)?;
         let name = OsStr::from_bytes(found.name.to_bytes()).to_owned();
         let (watch, placed) = self.watch_folder(&fd, parent, name)?;
@@ -259,6 +262,10 @@ impl Following {
         directory: bool,
         from: Option<PathBuf>,
     ) {
+        let mut paths = from.iter().chain(std::iter::once(&path));
+        if paths.any(|path| check_length(path).is_err()) {
+            return self.lost();
+        }
         self.changes.push(Change {
             kind,
             path,
@@ -304,6 +311,17 @@ pub(super) fn is_limit(error: &io::Error) -> bool {
     [abi::ENOSPC, abi::ENOMEM]
         .map(Some)
         .contains(&error.raw_os_error())
+}
+
+pub(super) fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(abi::ENAMETOOLONG)
+}
+
+pub(super) fn check_length(path: &Path) -> io::Result<()> {
+    match path.as_os_str().len() < MAX_PATH {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(abi::ENAMETOOLONG)),
+    }
 }
 
 fn fault(error: &io::Error, path: &str) -> Fault {
