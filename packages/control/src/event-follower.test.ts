@@ -42,6 +42,7 @@ it("gives what was and what comes, in order, woken by what is appended", async (
   const clock = new VirtualClock(0); // never moved: only the bell can wake it
   const all = await open(0, {}, clock);
   const fresh = await open(undefined, {}, clock);
+  expect(seqOf(await fresh.next())).toEqual({ type: "position", seq: 2 });
   expect([seqOf(await all.next()), seqOf(await all.next())]).toEqual([1, 2]);
   const [next, newest] = [all.next(), fresh.next()];
   await happen();

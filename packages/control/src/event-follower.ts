@@ -13,7 +13,7 @@ export type EventNews =
   | { readonly type: "event"; readonly event: Event }
   /** Events that are no longer kept; what comes next is at `to`. */
   | { readonly type: "gap"; readonly gap: EventGap }
-  /** No event up to this position is wanted. */
+  /** No event up to this position is wanted; comes first when one begins with what happens from now on. */
   | { readonly type: "position"; readonly seq: number };
 
 /** Whom to tell of what. */
@@ -45,6 +45,8 @@ export async function followEvents(options: FollowEvents): Promise<AsyncIterable
 async function* follow(options: FollowEvents, begin: number, first: EventPage): AsyncGenerator<EventNews, void, void> {
   const { events, clock, filter, signal } = options;
   using bell = new Bell(events, clock, signal);
+  // One that breaks before its first event goes on here: what happened meanwhile is not lost.
+  if (options.after === undefined) yield { type: "position", seq: begin };
   let position = begin;
   let told = begin;
   for (let page = first; ; page = await events.page(position, PAGE, filter)) {

@@ -217,7 +217,8 @@ export class Files extends FileEntries {
   }
 
   /**
-   * Replaces in the contents of files; each is rewritten whole or not at all. `$1` is the first group of the pattern.
+   * Replaces in the contents of files; each is rewritten whole or not at all. `$1` is the first group of the pattern,
+   * `$$` a dollar; with `fixed: true` the replacement is plain text, too.
    *
    * ```ts
    * await sandbox.files.write("/home/user/work/main.py", "x = 1\n");

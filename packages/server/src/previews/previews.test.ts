@@ -4,6 +4,7 @@ import { createServer as createHttp, type IncomingMessage, type RequestListener,
 import { createServer as createTcp, type AddressInfo, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
+import { CaissonError } from "@caisson/contract";
 import { ask, begin, sendRaw, type Asked } from "@caisson/testkit";
 import { API_KEY, startTestServer, type TestServer } from "../testing/test-server.ts";
 
@@ -418,5 +419,23 @@ describe("what does not answer, or answers wrongly", () => {
     expect(await status(never, KEY)).toBe(404);
     expect(await status(never, {})).toBe(401);
     expect(await status("sb", KEY)).toBe(404);
+  });
+
+  it("says how a sandbox is that does not run now, to those who may know it", async () => {
+    const { port } = await upstream((_message, response) => response.end("runs"));
+    const message = "The sandbox is paused.";
+    const guest = vi
+      .spyOn(server.operations, "withGuest")
+      .mockRejectedValue(new CaissonError("state_conflict", message, { detail: { state: "paused" } }));
+    try {
+      const problem = await byHost(port, "/");
+      expect([problem.status, JSON.parse(problem.body.toString())]).toEqual([409, expect.objectContaining({ code: "state_conflict" })]);
+      const page = await byPath(port, "/", { headers: { ...KEY, accept: "text/html" } });
+      expect([page.status, page.body.toString()]).toEqual([409, expect.stringContaining(message)]);
+      expect((await byHost(port, "/", { headers: {} })).status).toBe(401);
+    } finally {
+      guest.mockRestore();
+    }
+    expect((await byHost(port, "/")).body.toString()).toBe("runs");
   });
 });

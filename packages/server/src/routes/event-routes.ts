@@ -35,7 +35,7 @@ export function eventRoutes(app: App, { operations, clock }: Services): void {
       operationId: "followEvents",
       summary: "Follow events",
       description:
-        "Server-sent events, as they happen and in order: each is named by its type, its id is its `seq`, its data is the event. A client that was cut off goes on after the id that it sends as `Last-Event-ID` (or `after`), so it misses none and gets none twice. What is no longer kept is told as `gap`. A comment comes every 15 s; `error` is the last event of a stream that breaks, and says whether asking again makes sense.",
+        "Server-sent events, as they happen and in order: each is named by its type, its id is its `seq`, its data is the event. A client that was cut off goes on after the id that it sends as `Last-Event-ID` (or `after`), so it misses none and gets none twice. A stream that begins now says at once, by an id without an event, where that is. What is no longer kept is told as `gap`. A comment comes every 15 s; `error` is the last event of a stream that breaks, and says whether asking again makes sense.",
       querystring: followEventsQuerySchema,
       headers: lastEventIdHeaders,
       response: {
