@@ -24,7 +24,10 @@ export type SearchFiles = z.infer<typeof searchFilesSchema>;
 export const replaceInFilesSchema = z
   .strictObject({
     ...search,
-    replacement: z.string().max(65_536).meta({ description: "`$0` to `$9` are the groups of the match, `$$` is a dollar; with `fixed` it is plain text, dollars and all" }),
+    replacement: z
+      .string()
+      .max(65_536)
+      .meta({ description: "`$0` to `$9` are the groups of the match, `$$` is a dollar; with `fixed` it is plain text, dollars and all" }),
     dry_run: z.boolean().optional().meta({ description: "Tell what would be changed, and change nothing" }),
   })
   .meta({ id: "ReplaceInFiles" });
