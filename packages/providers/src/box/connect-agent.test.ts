@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, symlinkSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -38,7 +39,8 @@ describe("a connection to the agent", () => {
     expect(join(deep, "agent.sock").length).toBeGreaterThan(108);
     const socket = await connectAgent(join(deep, "agent.sock"), systemClock);
     let text = "";
-    for await (const chunk of socket) text += String(chunk);
+    socket.on("data", (chunk) => (text += String(chunk)));
+    await once(socket, "end");
     expect(text).toBe("here");
   });
 
