@@ -184,6 +184,8 @@ describe("the command line", () => {
       expect(await exchange(echo, "never")).toBe("");
       expect((await ended)[0]).toBe(3);
       await why;
+      // Nor does it begin for one that has ended.
+      expect((await once(start("forward", sandbox.id, "0:7001"), "close"))[0]).toBe(3);
     } finally {
       forward.kill("SIGKILL");
     }

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { isCaissonError } from "@caisson/contract";
+import { CaissonError, isCaissonError } from "@caisson/contract";
 import { Sandbox, type PortConnection } from "@caisson/sdk";
 import { usageError } from "../program/cli-error.ts";
 import type { CommonOptions } from "../program/leaf.ts";
@@ -41,9 +41,11 @@ export class PortForwarder implements AsyncDisposable {
     this.#failed.promise.catch(() => undefined); // whoever waits hears of it
   }
 
-  /** Listens on every port, or on none: then it throws. */
+  /** Listens on every port, or on none: then it throws, as it does for a sandbox that has ended. */
   static async open(id: string, forwardings: readonly Forwarding[], options: ForwarderOptions): Promise<PortForwarder> {
-    const forwarder = new PortForwarder(await Sandbox.connect(id, { client: connect(options) }), options);
+    const sandbox = await Sandbox.connect(id, { client: connect(options) });
+    if (sandbox.info.ended_at !== null) throw new CaissonError("sandbox_destroyed", `The sandbox is ${sandbox.info.state}.`);
+    const forwarder = new PortForwarder(sandbox, options);
     try {
       for (const one of forwardings) await forwarder.#listen(one);
     } catch (error) {

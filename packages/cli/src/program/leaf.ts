@@ -38,6 +38,7 @@ export function leaf(parent: Command, nameAndArguments: string, options: LeafOpt
     .option("--url <url>", "address of the server (default: CAISSON_URL, else the one on this machine)")
     .option("--api-key <key>", "API key (default: CAISSON_API_KEY, else the local server's)")
     .option("--config <file>", "configuration file (default: CAISSON_CONFIG)")
+    .showHelpAfterError(`(${parentNames(parent)} ${nameAndArguments.split(" ", 1)[0]} --help shows how)`)
     .exitOverride((error: CommanderError) => {
       throw options.failureExit === undefined || error.exitCode === 0 ? error : new CliError(error, options.failureExit);
     });
@@ -45,6 +46,11 @@ export function leaf(parent: Command, nameAndArguments: string, options: LeafOpt
   if (options.examples !== undefined)
     command.addHelpText("after", `\nExamples:\n${options.examples.map((line) => `  ${line}`).join("\n")}`);
   return command;
+}
+
+/** What is typed before the name of a leaf. */
+function parentNames(parent: Command): string {
+  return parent.parent === null ? parent.name() : `${parentNames(parent.parent)} ${parent.name()}`;
 }
 
 /** The action of a leaf: its exit code goes to `done`, its failures get the leaf's exit code. */

@@ -1,17 +1,9 @@
-import {
-  CaissonError,
-  EXEC_PROTOCOL,
-  execAttachSchema,
-  execControlSchema,
-  execSignSchema,
-  execStartSchema,
-  isCaissonError,
-} from "@caisson/contract";
+import { CaissonError, EXEC_PROTOCOL, execAttachSchema, execControlSchema, execSignSchema, execStartSchema } from "@caisson/contract";
 import { z } from "zod";
 import { parseOpening } from "../exec-socket/client-message.ts";
 import { Conversation } from "../exec-socket/conversation.ts";
 import type { App } from "../http/app.ts";
-import { toWireError } from "../http/problem.ts";
+import { converse } from "../http/converse.ts";
 import { SocketPeer } from "../http/socket-peer.ts";
 import { acceptWebSocket } from "../http/upgrade.ts";
 import type { Services } from "../server-options.ts";
@@ -48,7 +40,7 @@ export function execSocketRoutes(app: App, services: Services): void {
       const { scope } = request;
       const socket = await acceptWebSocket(request, reply, EXEC_PROTOCOL);
       const peer = new SocketPeer(socket, request.raw.socket, clock, limits.webSocketPingMs);
-      try {
+      return converse(request, reply, peer, async () => {
         const first = await peer.next(OPENING_MS);
         if (first.kind === "binary") throw new CaissonError("invalid_request", "The first message must be text: `start` or `attach`.");
         const opening = parseOpening(first.bytes);
@@ -58,20 +50,7 @@ export function execSocketRoutes(app: App, services: Services): void {
           (guest) => new Conversation(peer, opening, { services, guest, log: request.log, signal: scope.signal }).run(),
           { ...scope.bound, detail: "socket" },
         );
-        peer.close("done");
-      } catch (thrown) {
-        const { error } = toWireError(thrown);
-        if (error.code === "internal") request.log.error({ err: thrown }, "request failed");
-        if (!isCaissonError(error, "cancelled")) scope.failure = error;
-        peer.tell({ type: "error", code: error.code, message: error.message, remedy: error.entry.remedy });
-        peer.close(error);
-      }
-      // A server that shuts down waits for no peer that takes its last messages slowly.
-      const hurry = (): void => peer.close(toWireError(scope.signal.reason).error);
-      scope.signal.addEventListener("abort", hurry, { once: true });
-      if (scope.signal.aborted) hurry();
-      await peer.closed;
-      return reply;
+      });
     },
   });
 }

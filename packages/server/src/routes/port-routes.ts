@@ -153,7 +153,9 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
       const { scope, params, body } = request;
       const ttlMs = body.ttl === undefined ? DEFAULT_PORT_TOKEN_MS : (parseDuration(body.ttl) ?? 0);
       if (ttlMs > MAX_PORT_TOKEN_MS)
-        throw new CaissonError("invalid_request", "ttl is longer than 24h.", { errors: [{ path: "ttl", message: "must be at most 24h" }] });
+        throw new CaissonError("invalid_request", "The body was refused: ttl must be at most 24h.", {
+          errors: [{ path: "ttl", message: "must be at most 24h" }],
+        });
       const { state } = await operations.get(params.id, scope.bound);
       if (isTerminal(state)) throw new CaissonError("sandbox_destroyed", `The sandbox is ${state}.`, { detail: { state } });
       const port = Number(params.port);

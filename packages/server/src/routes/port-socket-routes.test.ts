@@ -192,6 +192,22 @@ describe("connections to ports", () => {
     await vi.waitFor(() => expect(server.operations.running).toBe(0));
   });
 
+  it("holds up no server that closes while a client does not take its end", async () => {
+    const port = await upstream(() => undefined);
+    await using closing = await startTestServer();
+    const { id: other } = (await (await closing.call("POST", "/sandboxes", { json: {} })).json()) as { id: string };
+    const url = `${closing.url.replace("http", "ws")}/api/v1/sandboxes/${other}/ports/${port}/connect`;
+    const socket = new WebSocket(url, "caisson.tcp.v1", { headers: { "x-api-key": API_KEY } });
+    open.push({ close: () => socket.terminate() });
+    await once(socket, "message");
+    socket.pause();
+    socket.send("no sign");
+    await vi.waitFor(() => expect(closing.operations.running).toBe(0), { timeout: 20_000 });
+    const begun = performance.now();
+    await closing.server.close();
+    expect(performance.now() - begun).toBeLessThan(9_000);
+  });
+
   it("tells what is wrong: nothing listens, a reset, a token for another port", async () => {
     const port = await upstream((socket) => socket.once("data", () => socket.resetAndDestroy()));
     const reset = new Client(port);

@@ -1,6 +1,6 @@
-import { CaissonError, connectPortQuerySchema, isCaissonError, portSignSchema, TCP_PROTOCOL } from "@caisson/contract";
+import { CaissonError, connectPortQuerySchema, portSignSchema, TCP_PROTOCOL } from "@caisson/contract";
 import type { App } from "../http/app.ts";
-import { toWireError } from "../http/problem.ts";
+import { converse } from "../http/converse.ts";
 import { SocketPeer } from "../http/socket-peer.ts";
 import { acceptWebSocket } from "../http/upgrade.ts";
 import { dialPort } from "../ports/dial-port.ts";
@@ -34,8 +34,8 @@ export function portSocketRoutes(app: App, { operations, clock, limits }: Servic
       if (scope.grant !== undefined && scope.grant.port !== port) throw new CaissonError("unauthorized", "The token opens another port.");
       const socket = await acceptWebSocket(request, reply, TCP_PROTOCOL);
       const peer = new SocketPeer(socket, request.raw.socket, clock, limits.webSocketPingMs);
-      try {
-        await operations.withGuest(
+      return converse(request, reply, peer, () =>
+        operations.withGuest(
           params.id,
           "port.connect",
           async (guest) => {
@@ -43,17 +43,8 @@ export function portSocketRoutes(app: App, { operations, clock, limits }: Servic
             await new PortRelay(peer, connection, { window: query.window, clock, signal: scope.signal }).run();
           },
           { ...scope.bound, detail: `port ${port}` },
-        );
-        peer.close("done");
-      } catch (thrown) {
-        const { error } = toWireError(thrown);
-        if (error.code === "internal") request.log.error({ err: thrown }, "request failed");
-        if (!isCaissonError(error, "cancelled")) scope.failure = error;
-        peer.tell({ type: "error", code: error.code, message: error.message, remedy: error.entry.remedy });
-        peer.close(error);
-      }
-      await peer.closed;
-      return reply;
+        ),
+      );
     },
   });
 }

@@ -29,7 +29,7 @@ export function signRoutes(app: App, { operations, tokens, clock }: Services): v
       const ttl = body.ttl === undefined ? DEFAULT_MS : (parseDuration(body.ttl) ?? DEFAULT_MS);
       if (ttl > MAX_SIGNED_MS || ttl < 1_000) {
         const message = "must be from 1s to 168h";
-        throw new CaissonError("invalid_request", `The field ttl ${message}.`, { errors: [{ path: "ttl", message }] });
+        throw new CaissonError("invalid_request", `The body was refused: ttl ${message}.`, { errors: [{ path: "ttl", message }] });
       }
       // Tokens keep whole seconds, rounded down.
       const expiresAt = Math.floor((clock.now() + ttl) / 1_000) * 1_000;
