@@ -96,6 +96,7 @@ export const codeRecordSchema = z
     z.strictObject({ type: z.literal("stdout"), text: z.string() }),
     z.strictObject({ type: z.literal("stderr"), text: z.string() }),
     z.strictObject({ type: z.literal("result"), ...codeResultSchema.shape }),
+    z.strictObject({ type: z.literal("alive") }).meta({ description: "Every 15 s: code that says nothing still runs" }),
     z.strictObject({ type: z.literal("end"), ...outcomeFields }),
     z.strictObject({ type: z.literal("error"), code: z.string(), message: z.string(), remedy: z.string() }),
   ])

@@ -1,4 +1,4 @@
-import { EXEC_JSON_LIMIT, type CodeOutcome, type CodeRecord, type CodeResult } from "@caisson/contract";
+import { EXEC_JSON_LIMIT, type CodeOutcome, type CodeRecord, type CodeResult, type Timer } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { OutputCollector } from "../exec/output-collector.ts";
 import { NdjsonStream } from "../http/ndjson-stream.ts";
@@ -51,18 +51,27 @@ export async function collectCode(run: CodeRun, events: AsyncIterable<CodeEvent>
 
 /**
  * Answers with what code says, line by line, at the pace of the client; the last record is `end` or `error`. When the client
- * goes away the rest is read all the same: the code's timeout hangs on it. Throws what the `error` record told.
+ * goes away the rest is read all the same: the code's timeout hangs on it. Every `aliveMs` a record says that it still runs.
+ * Throws what the `error` record told.
  */
 export async function streamCode(
   request: FastifyRequest,
   reply: FastifyReply,
   run: CodeRun,
   events: AsyncIterable<CodeEvent>,
+  aliveMs: number,
 ): Promise<void> {
   const { scope } = request;
   // The head goes out when the code begins: what fails before that is an ordinary error.
   let stream: NdjsonStream<CodeRecord> | undefined;
   const texts = { stdout: new TextDecoder("utf-8", { ignoreBOM: true }), stderr: new TextDecoder("utf-8", { ignoreBOM: true }) };
+  // A client that hears nothing for minutes takes the connection for dead, and with it the code.
+  const tick = (): Timer =>
+    run.clock.schedule(aliveMs, () => {
+      if (!scope.signal.aborted) stream?.hint({ type: "alive" });
+      timer = tick();
+    });
+  let timer = tick();
   try {
     for await (const event of events) {
       stream ??= new NdjsonStream<CodeRecord>(reply, scope.signal);
@@ -85,6 +94,8 @@ export async function streamCode(
     if (error.code === "internal") request.log.error({ err: error.cause ?? error }, "stream failed");
     stream.end({ type: "error", code: error.code, message: error.message, remedy: error.entry.remedy });
     throw thrown;
+  } finally {
+    timer.cancel();
   }
 }
 

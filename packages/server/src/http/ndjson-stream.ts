@@ -19,6 +19,13 @@ export class NdjsonStream<T extends object> {
     sendHead(reply, 200, { "content-type": "application/x-ndjson" });
   }
 
+  /** Adds a line that may as well be left out; it is when the client has no room. */
+  hint(line: T): void {
+    if (this.#body.full) return;
+    this.#add(line);
+    this.#flush();
+  }
+
   /**
    * Adds a line: a value, or the bytes of a line that was made elsewhere, which are the stream's own then. What it returns, if anything, resolves when the
    * client has room for the next, or rejects with the signal's reason.
