@@ -4,6 +4,7 @@
 use super::abi;
 use super::fd::{check, owned};
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::os::raw::c_int;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
@@ -125,6 +126,21 @@ pub fn sync_file_system(fd: &impl AsRawFd) -> io::Result<()> {
 pub fn chmod_at(dir: RawFd, name: &CStr, mode: u32) -> io::Result<()> {
     // SAFETY: as above.
     check(unsafe { abi::fchmodat(dir, name.as_ptr(), mode, 0) }).map(|_| ())
+}
+
+/// The same for what has the name itself: a symlink there is ELOOP.
+pub fn chmod_entry(dir: RawFd, name: &CStr, mode: u32) -> io::Result<()> {
+    let pinned = File::from(open_at(dir, name, abi::O_PATH | abi::O_NOFOLLOW, 0)?);
+    if pinned.metadata()?.file_type().is_symlink() {
+        return Err(io::Error::from_raw_os_error(abi::ELOOP));
+    }
+    chmod_pinned(&pinned, mode)
+}
+
+/// The same for what a descriptor pins, be it by O_PATH.
+pub fn chmod_pinned(pinned: &impl AsRawFd, mode: u32) -> io::Result<()> {
+    let itself = c_path(format!("/proc/self/fd/{}", pinned.as_raw_fd()).as_bytes())?;
+    chmod_at(abi::AT_FDCWD, &itself, mode)
 }
 
 pub fn chown_at(dir: RawFd, name: &CStr, uid: u32, gid: u32, flags: i32) -> io::Result<()> {

@@ -6,10 +6,11 @@ use super::super::pool::{Job, Message, Next, StepIo};
 use super::copy::move_across;
 use super::walk::Walk;
 use crate::sys::abi;
-use crate::sys::dir::{self, c_path, Kind};
-use std::fs::{self, DirBuilder, Permissions};
+use crate::sys::dir::{self, c_path, open_at, Kind};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::io::AsRawFd;
 use std::path::Path;
 
 /// Entries changed in one step before others get the thread.
@@ -44,8 +45,9 @@ impl Job for MakeDirJob {
         };
         if let (true, Some(mode)) = (created, self.mode) {
             // The mode asked for, whatever the umask took away.
-            fs::set_permissions(path, Permissions::from_mode(mode))
-                .map_err(|error| fault(&error))?;
+            let name = c_path(self.path.trim_end_matches('/').as_bytes());
+            let changed = name.and_then(|name| dir::chmod_entry(abi::AT_FDCWD, &name, mode));
+            changed.map_err(|error| fault(&error))?;
         }
         io.out.push(Message::LastReply(
             Pack::map(1).flag("created", created).done(),
@@ -126,9 +128,22 @@ impl ChangeJob {
     }
 
     fn begin(&self) -> io::Result<Option<Walk<()>>> {
-        let path = Path::new(&self.path);
         let name = c_path(self.path.as_bytes())?;
-        let real = fs::symlink_metadata(path)?;
+        let pinned = open_at(abi::AT_FDCWD, &name, abi::O_PATH | abi::O_NOFOLLOW, 0)?;
+        let is_dir = File::from(pinned.try_clone()?).metadata()?.is_dir();
+        if self.recursive && is_dir {
+            // The directory that is changed is the one that is gone through.
+            let itself = c_path(b"")?;
+            match self.change {
+                Change::Mode(mode) => dir::chmod_pinned(&pinned, mode)?,
+                Change::Owner(uid, gid) => {
+                    let raw = pinned.as_raw_fd();
+                    dir::chown_at(raw, &itself, uid, gid, abi::AT_EMPTY_PATH)?;
+                }
+            }
+            let fd = open_at(pinned.as_raw_fd(), &c_path(b".")?, abi::O_DIRECTORY, 0)?;
+            return Ok(Some(Walk::at(fd, Path::new(&self.path), ())));
+        }
         match self.change {
             Change::Mode(mode) => dir::chmod_at(abi::AT_FDCWD, &name, mode)?,
             Change::Owner(uid, gid) => {
@@ -140,14 +155,17 @@ impl ChangeJob {
                 dir::chown_at(abi::AT_FDCWD, &name, uid, gid, flags)?;
             }
         }
-        let below = self.recursive && real.is_dir();
-        below.then(|| Walk::begin(path, ())).transpose()
+        Ok(None)
     }
 
     fn apply(&self, found: &super::walk::Found, symlink: bool) -> io::Result<()> {
         match self.change {
             Change::Mode(_) if symlink => Ok(()),
-            Change::Mode(mode) => dir::chmod_at(found.dir, &found.name, mode),
+            Change::Mode(mode) => match dir::chmod_entry(found.dir, &found.name, mode) {
+                // It has become a symlink by now.
+                Err(error) if error.raw_os_error() == Some(abi::ELOOP) => Ok(()),
+                other => other,
+            },
             Change::Owner(uid, gid) => {
                 dir::chown_at(found.dir, &found.name, uid, gid, abi::AT_SYMLINK_NOFOLLOW)
             }

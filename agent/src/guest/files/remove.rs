@@ -6,7 +6,9 @@ use super::super::fault::Fault;
 use super::super::pack::Pack;
 use super::super::pool::{Job, Message, Next, StepIo};
 use crate::sys::abi;
-use crate::sys::dir::{c_path, chmod_at, open_dir_at, rename_at, unlink_at, DirReader};
+use crate::sys::dir::{
+    c_path, chmod_at, chmod_entry, open_dir_at, rename_at, unlink_at, DirReader,
+};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
@@ -62,7 +64,7 @@ impl RemoveJob {
     fn open(&self, dir: RawFd, name: &CStr) -> io::Result<OwnedFd> {
         match open_dir_at(dir, name) {
             Err(error) if self.base.is_some() && error.raw_os_error() == Some(abi::EACCES) => {
-                chmod_at(dir, name, 0o700)?;
+                chmod_entry(dir, name, 0o700)?;
                 open_dir_at(dir, name)
             }
             Ok(fd) if self.base.is_some() => {

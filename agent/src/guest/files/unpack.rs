@@ -11,7 +11,7 @@ use crate::sys::abi;
 use crate::sys::dir::{self, c_path, open_at, open_dir_at};
 use crate::sys::xattr::{self, Holder};
 use std::ffi::{CStr, CString};
-use std::fs::{self, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
@@ -316,10 +316,7 @@ impl Unpack {
             give(dir, name, entry, abi::AT_SYMLINK_NOFOLLOW)?;
         }
         if entry.kind == Kind::Fifo {
-            // By a descriptor, so that a link put there meanwhile is not followed.
-            let fd = open_at(dir, name, abi::O_PATH | abi::O_NOFOLLOW, 0)?;
-            let itself = format!("/proc/self/fd/{}", fd.as_raw_fd());
-            fs::set_permissions(itself, Permissions::from_mode(entry.mode))?;
+            dir::chmod_entry(dir, name, entry.mode)?;
         }
         dir::set_mtime_at(dir, Some(name), entry.mtime)
     }
