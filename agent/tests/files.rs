@@ -6,6 +6,8 @@ use caisson_agent::guest::msgpack::Value;
 use caisson_agent::guest::pack::Pack;
 use common::*;
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 fn path(path: &str) -> Pack {
     Pack::map(1).text("path", path)
@@ -76,6 +78,45 @@ fn a_folder_that_is_swapped_meanwhile_keeps_what_is_written() {
         assert_eq!(names(moved), expected);
         assert_eq!(names(other), Vec::<String>::new());
     }
+}
+
+#[test]
+fn modes_are_not_changed_through_links_that_appear_meanwhile() {
+    let agent = Agent::start();
+    let mut client = agent.connect();
+    let (tree, outside) = (agent.path("tree"), agent.path("outside"));
+    std::fs::create_dir(&tree).expect("dir");
+    for number in 0..300 {
+        std::fs::write(format!("{}/{}", tree, number), "").expect("file");
+    }
+    std::fs::write(&outside, "").expect("file");
+    std::fs::set_permissions(&outside, PermissionsExt::from_mode(0o600)).expect("mode");
+    let over = Arc::new(AtomicBool::new(false));
+    let swap = {
+        let (over, tree, outside) = (over.clone(), tree.clone(), outside.clone());
+        let (file, link) = (agent.path("a-file"), agent.path("a-link"));
+        std::thread::spawn(move || {
+            for number in (0..300).cycle() {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let name = format!("{}/{}", tree, number);
+                symlink(&outside, &link).expect("symlink");
+                std::fs::rename(&link, &name).expect("rename");
+                std::fs::write(&file, "").expect("file");
+                std::fs::rename(&file, &name).expect("rename");
+            }
+        })
+    };
+    for _ in 0..200 {
+        let params = Pack::map(3).text("path", &tree).uint("mode", 0o777);
+        // A name may be gone in the middle of a swap.
+        let _ends = client.call("Chmod", params.flag("recursive", true).done());
+    }
+    over.store(true, Ordering::Relaxed);
+    swap.join().expect("swap");
+    let mode = std::fs::metadata(&outside).expect("outside").mode();
+    assert_eq!(mode & 0o7777, 0o600);
 }
 
 #[test]
@@ -471,4 +512,38 @@ fn a_full_disk_is_said_so_and_survived() {
     );
     assert_eq!(full.code(), "no_space");
     assert_eq!(client.exec("echo on").stdout(), "on\n");
+}
+
+#[test]
+fn moving_to_another_file_system_keeps_what_a_file_has() {
+    let agent = Agent::start();
+    let mut client = agent.connect();
+    let device = |path: &str| std::fs::metadata(path).expect("meta").dev();
+    if !exists("/dev/shm") || device("/dev/shm") == device(&agent.path("")) {
+        eprintln!("skipped, no second file system");
+        return;
+    }
+    let from = format!("/dev/shm/caisson-move-{}", std::process::id());
+    std::fs::write(&from, pattern(300_000)).expect("write");
+    let owned = std::process::Command::new("chown")
+        .args(["54321:54321", &from])
+        .status();
+    assert!(owned.expect("chown").success());
+    // Moved by root it must not become a program that runs as root.
+    std::fs::set_permissions(&from, PermissionsExt::from_mode(0o4755)).expect("mode");
+    let before = std::fs::metadata(&from).expect("meta");
+    let to = agent.path("moved");
+    let params = Pack::map(2).text("from", &from).text("to", &to).done();
+    client.call("Move", params).ok();
+    let meta = std::fs::metadata(&to).expect("meta");
+    assert_eq!(
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777),
+        (54321, 54321, 0o4755)
+    );
+    assert_eq!(
+        (meta.mtime(), meta.mtime_nsec()),
+        (before.mtime(), before.mtime_nsec())
+    );
+    assert!(std::fs::read(&to).expect("read") == pattern(300_000));
+    assert!(!exists(&from));
 }

@@ -1,40 +1,51 @@
 //! Moving a file to another file system, where a rename cannot.
 
-use std::fs::{self, OpenOptions, Permissions};
+use super::hidden::HiddenFile;
+use super::write::temporary_name;
+use crate::sys::abi;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{symlink, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{symlink, OpenOptionsExt};
 use std::path::Path;
 
 /// Copies a file or symlink next to its destination, puts it in place, and
-/// removes the original. Directories are left to the caller (`Unsupported`).
+/// removes the original. A file keeps its owner, mode, time and attributes.
+/// Directories are left to the caller (`EXDEV`).
 pub fn move_across(from: &Path, to: &Path) -> io::Result<()> {
-    let meta = fs::symlink_metadata(from)?;
-    if !meta.is_file() && !meta.file_type().is_symlink() {
-        return Err(io::Error::from_raw_os_error(crate::sys::abi::EXDEV));
-    }
-    let name = format!(".caisson-{}-{}.tmp", std::process::id(), meta.ino());
-    let temporary = to.with_file_name(name);
-    let made = if meta.is_file() {
-        copy_file(from, &temporary, meta.mode())
+    let kind = fs::symlink_metadata(from)?.file_type();
+    if kind.is_symlink() {
+        move_link(from, to)?;
+    } else if !kind.is_file() {
+        return Err(io::Error::from_raw_os_error(abi::EXDEV));
     } else {
-        fs::read_link(from).and_then(|target| symlink(target, &temporary))
-    };
-    let moved = made.and_then(|_| fs::rename(&temporary, to));
+        let mut source = open(from)?;
+        let mut copy = HiddenFile::at(to)?;
+        io::copy(&mut source, &mut copy)?;
+        copy.place_copy(&source)?;
+    }
+    fs::remove_file(from)
+}
+
+/// Opens a regular file; it may be another one by now, but no link and no pipe.
+fn open(from: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(abi::O_NOFOLLOW | abi::O_NONBLOCK);
+    let file = options.open(from)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::from_raw_os_error(abi::EXDEV)),
+    }
+}
+
+fn move_link(from: &Path, to: &Path) -> io::Result<()> {
+    let temporary = to.with_file_name(temporary_name());
+    symlink(fs::read_link(from)?, &temporary)?;
+    let moved = fs::rename(&temporary, to);
     if moved.is_err() {
         // The first error tells more than one about the remains.
         let _remains = fs::remove_file(&temporary);
     }
-    moved?;
-    fs::remove_file(from)
-}
-
-fn copy_file(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
-    let mut source = fs::File::open(from)?;
-    let mut copy = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to)?;
-    io::copy(&mut source, &mut copy)?;
-    copy.set_permissions(Permissions::from_mode(mode & 0o7777))
+    moved
 }

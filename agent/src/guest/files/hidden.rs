@@ -5,8 +5,12 @@
 
 use super::super::fault::Fault;
 use super::write::{place, temporary_name};
+use super::xattrs::user_attributes;
 use crate::sys::abi;
-use crate::sys::dir::{c_path, chown_at, link_descriptor, open_at, rename_at, unlink_at};
+use crate::sys::dir::{
+    c_path, chown_at, link_descriptor, open_at, rename_at, set_mtime_at, unlink_at,
+};
+use crate::sys::xattr::{self, Holder};
 use std::ffi::CString;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
@@ -73,14 +77,17 @@ impl HiddenFile {
         let dir = self.dir.as_raw_fd();
         let looked = open_at(dir, &self.name, abi::O_PATH | abi::O_NOFOLLOW, 0);
         let existing = looked.and_then(|fd| File::from(fd).metadata()).ok();
-        let kept = match existing.filter(Metadata::is_file) {
-            // Whose file it is now must not run it with rights of the one it was.
-            Some(meta) if self.give_to(&meta).is_err() => meta.mode() & 0o777,
-            Some(meta) => meta.mode() & 0o7777,
-            None => 0o644,
-        };
-        self.file
-            .set_permissions(Permissions::from_mode(mode.unwrap_or(kept)))?;
+        let lent = existing.filter(Metadata::is_file);
+        let lent = lent.map(|meta| self.give_to(&meta));
+        let mode = mode.or(lent).unwrap_or(0o644);
+        self.file.set_permissions(Permissions::from_mode(mode))?;
+        self.place()?;
+        self.file.metadata()
+    }
+
+    /// Gives its bytes to the disk, and the file its name.
+    fn place(&mut self) -> io::Result<()> {
+        let dir = self.dir.as_raw_fd();
         self.file.sync_data()?;
         let temporary = match self.temporary.take() {
             Some(name) => name,
@@ -94,15 +101,43 @@ impl HiddenFile {
         if renamed.is_err() {
             self.temporary = Some(temporary);
         }
-        renamed?;
-        self.file.metadata()
+        renamed
     }
 
-    /// A replaced file stays with its owner where the agent may see to that:
-    /// users cannot give files away.
-    fn give_to(&self, meta: &Metadata) -> io::Result<()> {
-        let (raw, itself) = (self.file.as_raw_fd(), c_path(b"")?);
-        chown_at(raw, &itself, meta.uid(), meta.gid(), abi::AT_EMPTY_PATH)
+    /// The same for a copy of a file, which keeps all that the file has.
+    pub fn place_copy(&mut self, original: &File) -> io::Result<()> {
+        self.take_attributes(original)?;
+        let meta = original.metadata()?;
+        let mode = self.give_to(&meta);
+        self.file.set_permissions(Permissions::from_mode(mode))?;
+        let mtime = (meta.mtime(), meta.mtime_nsec() as u32);
+        set_mtime_at(self.file.as_raw_fd(), None, mtime)?;
+        self.place()
+    }
+
+    /// Takes over the attributes of a user, where they can be kept.
+    pub fn take_attributes(&self, from: &File) -> io::Result<()> {
+        let holder = Holder::File(self.file.as_raw_fd());
+        for (name, value) in user_attributes(from)? {
+            match xattr::set(holder, &name, &value) {
+                Err(error) if error.raw_os_error() != Some(abi::EOPNOTSUPP) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives it to the owner of another file where the agent may see to that:
+    /// users cannot give files away. The mode that it can then have.
+    fn give_to(&self, meta: &Metadata) -> u32 {
+        let raw = self.file.as_raw_fd();
+        let given = c_path(b"")
+            .and_then(|itself| chown_at(raw, &itself, meta.uid(), meta.gid(), abi::AT_EMPTY_PATH));
+        match given {
+            Ok(()) => meta.mode() & 0o7777,
+            // Whose file it is now must not run it with rights of the one it was.
+            Err(_) => meta.mode() & 0o777,
+        }
     }
 }
 

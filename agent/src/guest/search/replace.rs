@@ -3,7 +3,6 @@
 
 use super::super::fault::Fault;
 use super::super::files::hidden::HiddenFile;
-use super::super::files::xattrs::user_attributes;
 use super::super::pack::Pack;
 use super::super::pool::{Job, Message, Next, StepIo};
 use super::super::regex::Machine;
@@ -14,10 +13,8 @@ use super::template::Template;
 use super::{cost, Request, FUEL, TURN};
 use crate::sys::abi;
 use crate::sys::dir::{c_path, open_at};
-use crate::sys::xattr::{self, Holder};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::io::AsRawFd;
 use std::path::PathBuf;
 
 /// The new form of a file, until it is in place.
@@ -35,10 +32,7 @@ impl Draft {
     fn put(mut self, old: &File) -> io::Result<()> {
         self.0.flush()?;
         let hidden = self.0.get_mut();
-        let new = Holder::File(hidden.file.as_raw_fd());
-        for (name, value) in user_attributes(old)? {
-            xattr::set(new, &name, &value)?;
-        }
+        hidden.take_attributes(old)?;
         hidden.put_in_place(None).map(|_| ())
     }
 }
