@@ -21,7 +21,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Mode of a new directory when neither the caller nor the archive names one.
 const DEFAULT_MODE: u32 = 0o755;
-const STACK: usize = 128 * 1024;
 
 pub struct WriteTreeJob {
     pub path: String,
@@ -49,19 +48,9 @@ impl Drop for Fresh {
         if self.placed {
             return;
         }
-        // It may be large, and this may be the thread that must not wait.
-        let (parent, temporary) = (self.parent.try_clone(), self.temporary.clone());
-        let remove = move || {
-            if let Ok(parent) = parent {
-                RemoveJob::run_below(parent, &temporary);
-            }
-        };
-        let thread = std::thread::Builder::new().stack_size(STACK);
-        if thread.spawn(remove).is_err() {
-            // No thread to be had: then here.
-            if let Ok(parent) = self.parent.try_clone() {
-                RemoveJob::run_below(parent, &self.temporary);
-            }
+        // In the pool, as all jobs are dropped: it may be large.
+        if let Ok(parent) = self.parent.try_clone() {
+            RemoveJob::run_below(parent, &self.temporary);
         }
     }
 }
