@@ -55,7 +55,7 @@ export function uploadRoutes(app: App, { operations }: Services): void {
       operationId: "listUploads",
       summary: "List resumable uploads",
       params: sandboxParams,
-      response: { 200: uploadListSchema.describe("Those that are under way"), ...errors },
+      response: { 200: uploadListSchema.describe("Those that are under way; when many have long paths, these are cut"), ...errors },
     },
     handler: async (request, reply) => {
       const { scope, params } = request;
