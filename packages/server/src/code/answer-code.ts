@@ -30,7 +30,9 @@ export async function collectCode(run: CodeRun, events: AsyncIterable<CodeEvent>
       const { result } = event;
       const kept =
         size <= RESULTS_LIMIT ? result : { ...result, formats: {}, omitted: [...Object.keys(result.formats), ...result.omitted] };
-      if (results.length < RESULTS_COUNT || result.is_main_result) results.push(kept);
+      if (results.length < RESULTS_COUNT) results.push(kept);
+      // The main one comes last and is always told; code can say of ever so many that they are.
+      else if (result.is_main_result) results[RESULTS_COUNT] = kept;
     } else if (event.type === "end") {
       const { type: _type, ...rest } = event;
       end = rest;

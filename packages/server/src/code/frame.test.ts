@@ -49,6 +49,16 @@ describe("frames of code, which the code can write itself", () => {
     expect(scan(written(text))).toEqual([]);
   });
 
+  it("of ever so many empty chunks take no memory", () => {
+    const scanner = new FrameScanner(ID);
+    const chunk = (kind: string, text = ""): Buffer => Buffer.from(`\x1e${ID}${kind}${text}\x1e`, "latin1");
+    const empty = Buffer.concat(Array.from({ length: 1_000 }, () => chunk("-")));
+    const pieces = scanner.push(chunk("["));
+    for (let n = 0; n < 1_000; n += 1) pieces.push(...scanner.push(empty));
+    pieces.push(...scanner.push(chunk("]", '{"type":"begin"}')), ...scanner.push(chunk("=", '{"type":"stale"}')));
+    expect(pieces).toMatchObject([{ type: "frame", frame: { type: "stale" } }]);
+  });
+
   it("change no prototype", () => {
     const [piece] = scan(written(result(`{"__proto__":{"polluted":true},"application/json":{"__proto__":{"polluted":true}}}`)));
     expect(piece).toMatchObject({ type: "frame", frame: { type: "result" } });

@@ -52,10 +52,12 @@ export type StreamPiece =
 const MARK = 0x1e;
 /** Longest chunk that drivers write, and some. */
 const MAX_CHUNK = 8_192;
-/** Longest frame, in characters: a dozen formats of 4 MiB. */
-const MAX_FRAME = 50_331_648;
+/** Longest frame, in characters and the cost of its chunks: a dozen formats of 4 MiB. */
+const MAX_FRAME = 52_428_800;
 /** Structure of a frame: what parsing it, and writing it again, may cost the server. */
 const BOUNDS = { depth: 1_000, parts: 4_194_304 };
+/** What a chunk costs beside its characters: code may send ever so many that are empty. */
+const CHUNK_COST = 64;
 /** Most formats of one result. */
 const MAX_FORMATS = 64;
 
@@ -116,8 +118,9 @@ export class FrameScanner {
       this.#parts = [];
       this.#size = 0;
     }
-    this.#size += content.length - 1;
+    this.#size += content.length + CHUNK_COST;
     if (this.#size <= MAX_FRAME) this.#parts.push(content.slice(1));
+    else this.#parts = [];
     if (kind !== "=" && kind !== "]") return;
     const text = this.#parts.join("");
     this.#parts = [];

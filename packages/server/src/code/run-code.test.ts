@@ -2,6 +2,8 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { randomBytes } from "node:crypto";
 import { systemClock, TABLE_FORMAT, type CodeLanguage, type CodeOutcome } from "@caisson/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -11,6 +13,12 @@ import { contextTag, startContext, type LiveContext } from "./code-contexts.ts";
 import { runCode, type CodeEvent, type CodeRun } from "./run-code.ts";
 
 const never = new AbortController().signal;
+
+/** Frees what nobody holds. */
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+}
 
 /** Contexts of this machine's own interpreters. */
 class Bench {
@@ -242,6 +250,27 @@ os.write(1, b"\\x1e" + state_id() + b"=not json\\x1e")
     expect(outcome.status).toBe("ok");
     expect(outcome.stdout).toContain('"type":"end"');
     expect(main(await bench.run(victim, "6 * 7"))?.["application/json"]).toBe(42);
+  });
+
+  test("fake frames in the middle of code are kept by nobody", async () => {
+    const victim = await bench.start("python");
+    const code = `
+import gc, os
+state = next(o for o in gc.get_objects() if type(o).__name__ == "SimpleNamespace" and hasattr(o, "turn"))
+fakes = (b"\\x1e" + state.id.encode() + b'={"type":"turn","turn":1}\\x1e') * 1000
+print("begun", flush=True)
+for _ in range(300):
+  rest = fakes
+  while rest: rest = rest[os.write(1, rest):]
+print("faked", flush=True)`;
+    const heap: number[] = [];
+    for await (const event of bench.events(victim, code)) {
+      if (event.type !== "output" || !/begun|faked/.test(Buffer.from(event.bytes).toString())) continue;
+      collectGarbage();
+      heap.push(process.memoryUsage().heapUsed);
+    }
+    const [before = 0, after = Infinity] = heap;
+    expect(after - before).toBeLessThan(8 * 1_048_576);
   });
 
   test("a flood of output comes through whole", async () => {

@@ -63,7 +63,8 @@ class Execution {
   #reader: AsyncIterator<ProcessOutput> | undefined;
   #pending: Promise<IteratorResult<ProcessOutput>> | undefined;
   #queue: CodeEvent[] = [];
-  #frames: Frame[] = [];
+  /** What the driver said of the context; nobody listens to it any more once the code has begun, which can say it, too. */
+  #frames: Frame[] | undefined = [];
   #exit: Exit | undefined;
   /** Whether the context had not said anything yet. */
   #silent = false;
@@ -100,15 +101,17 @@ class Execution {
     this.#send(driver.ask(executionId));
     let asked = true;
     for (;;) {
-      const frame = this.#frames.shift();
+      const frame = this.#frames?.shift();
       if (frame?.type === "turn") {
         this.#send(driver.run(executionId, frame.turn, this.#run));
         asked = false;
       } else if (frame?.type === "stale") {
         this.#send(driver.ask(executionId));
         asked = true;
-      } else if (frame?.type === "begin") return;
-      else if (this.#exit !== undefined) throw this.#gone(this.#exit);
+      } else if (frame?.type === "begin") {
+        this.#frames = undefined;
+        return;
+      } else if (this.#exit !== undefined) throw this.#gone(this.#exit);
       else if ((await this.#read(deadline, asked ? signal : undefined)) === "late")
         throw new CaissonError("context_busy", `The context ${context.id} has run other code for ${Math.round(waitMs / 1000)} s.`, {
           detail: { context_id: context.id },
@@ -198,7 +201,7 @@ class Execution {
       else if (frame.type === "result") {
         const { main, formats, omitted } = frame;
         this.#queue.push({ type: "result", result: { is_main_result: main, formats, omitted }, size: piece.size });
-      } else this.#frames.push(frame);
+      } else this.#frames?.push(frame);
     }
   }
 
