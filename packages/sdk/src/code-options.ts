@@ -28,6 +28,8 @@ export interface RunCodeOptions extends StreamCodeOptions {
   readonly onStderr?: ((text: string) => unknown) | undefined;
   /** Called with every value that is shown. */
   readonly onResult?: ((result: CodeResult) => unknown) | undefined;
+  /** Most characters of each stream that the outcome keeps; the callbacks get all. @default 67 108 864 */
+  readonly maxOutput?: number | undefined;
 }
 
 /** Options of `code.createContext`. */
@@ -76,7 +78,10 @@ export type CodeEvent =
 export interface CodeOutcome extends CodeEnd {
   readonly stdout: string;
   readonly stderr: string;
+  /** At most 1000, and the main one. */
   readonly results: readonly CodeResult[];
+  /** Whether less is here than was written or shown: past `maxOutput`, or more results than are kept. */
+  readonly truncated: boolean;
   /** The value of the last expression as text; undefined when it has none. */
   readonly text: string | undefined;
 }

@@ -19,6 +19,10 @@ const MAX_RECORD = 67_108_864;
 const ABANDON_MS = 10_000;
 /** Time for a context to be free and to begin, in ms: longer than the server gives it, so that its answer comes first. */
 const BEGIN_MS = 150_000;
+/** Most characters of a stream that an outcome keeps. */
+const MAX_OUTPUT = 67_108_864;
+/** Most results of one outcome. */
+const MAX_RESULTS = 1_000;
 
 /**
  * Code in interpreters that keep their state between calls: `sandbox.code`.
@@ -56,20 +60,28 @@ export class Code {
    * ```
    */
   async run(code: string, options: RunCodeOptions = {}): Promise<CodeOutcome> {
+    const { maxOutput = MAX_OUTPUT } = options;
     const text = { stdout: "", stderr: "" };
     const results: CodeResult[] = [];
+    let truncated = false;
     for await (const event of this.stream(code, options)) {
       if (event.type === "stdout" || event.type === "stderr") {
-        text[event.type] += event.text;
+        const piece = event.text.slice(0, Math.max(0, maxOutput - text[event.type].length));
+        text[event.type] += piece;
+        truncated ||= piece.length < event.text.length;
         await (event.type === "stdout" ? options.onStdout : options.onStderr)?.(event.text);
       } else if (event.type === "result") {
         const { type: _type, ...result } = event;
-        results.push(result);
+        if (results.length < MAX_RESULTS) results.push(result);
+        else {
+          truncated = true;
+          if (result.isMainResult) results[MAX_RESULTS] = result;
+        }
         await options.onResult?.(result);
       } else if (event.type === "end") {
         const { type: _type, ...end } = event;
-        const main: unknown = results.find((result) => result.isMainResult)?.formats["text/plain"];
-        return { ...end, ...text, results, text: typeof main === "string" ? main : undefined };
+        const main: unknown = results.findLast((result) => result.isMainResult)?.formats["text/plain"];
+        return { ...end, ...text, results, truncated, text: typeof main === "string" ? main : undefined };
       }
     }
     throw new CaissonApiError("protocol_error", "The code ended without a status.");

@@ -83,6 +83,7 @@ async function code(id: string, file: string | undefined, options: CodeOptions):
         stdout: outcome.stdout,
         stderr: outcome.stderr,
         results: outcome.results.map(({ isMainResult, formats, omitted }) => ({ is_main_result: isMainResult, formats, omitted })),
+        truncated: outcome.truncated,
         error: outcome.error,
         context_id: outcome.contextId,
         duration_ms: outcome.durationMs,
