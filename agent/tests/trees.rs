@@ -613,3 +613,25 @@ fn many_small_files_pass_with_little_memory() {
     let grown = agent.memory("Private_Dirty").saturating_sub(before);
     assert!(grown < 8192, "{} KiB more than before", grown);
 }
+
+#[test]
+fn an_agent_that_ends_leaves_no_half_made_tree() {
+    let mut agent = Agent::start();
+    let mut client = agent.connect();
+    let body: Vec<u8> = (0..300)
+        .flat_map(|number| encode(&entry(Kind::File, format!("file-{}", number).as_bytes())))
+        .collect();
+    let channel = client.open("WriteTree", path(&agent.path("new")).done(), false);
+    client.write(channel, &body, false);
+    let begun = |dir: &Path| {
+        let mut entries = fs::read_dir(dir).expect("dir").flatten();
+        let tree = entries.find(|entry| entry.file_name().to_string_lossy().contains(".caisson"));
+        tree.map(|tree| tree.path())
+    };
+    until("the tree to be nearly whole", || {
+        begun(&agent.dir).map_or(false, |tree| tree.join("file-299").exists())
+    });
+    client.call("Shutdown", Pack::map(1).uint("grace_ms", 0).done());
+    until("the agent to end", || !agent.alive());
+    assert_eq!(begun(&agent.dir), None);
+}

@@ -86,6 +86,8 @@ struct Queue {
     done: Vec<Task>,
     threads: usize,
     idle: usize,
+    /// Nobody waits for threads any more.
+    closed: bool,
 }
 
 struct Shared {
@@ -102,6 +104,9 @@ impl Shared {
 
     fn submit(self: &Arc<Shared>, task: Task) -> Result<(), Box<Task>> {
         let mut queue = self.lock();
+        if queue.closed {
+            return Err(Box::new(task));
+        }
         queue.waiting.push_back(task);
         if queue.idle >= queue.waiting.len() {
             self.work.notify_one();
@@ -150,7 +155,7 @@ impl Remover {
             io: StepIo::default(),
             result: Ok(Next::Done),
         };
-        // When no thread can be had, dropping it here must do.
+        // When no thread can be had, or waited for, dropping it here must do.
         let _dropped = self.0.submit(task);
     }
 }
@@ -182,6 +187,11 @@ impl Pool {
     /// once when no thread can be had.
     pub fn submit(&self, task: Task) -> Result<(), Box<Task>> {
         self.shared.submit(task)
+    }
+
+    /// The agent is about to exit: what is given up from now on is dropped at once.
+    pub fn close(&self) {
+        self.shared.lock().closed = true;
     }
 
     pub fn remover(&self) -> Remover {

@@ -185,6 +185,7 @@ impl Server {
             }
             self.write_all();
             if self.shutdown_complete() {
+                self.pool.close();
                 return 0;
             }
             if !idle {
