@@ -56,6 +56,7 @@ const summary = {
 export const searchRecordSchema = z
   .discriminatedUnion("type", [
     searchMatchSchema,
+    z.strictObject({ type: z.literal("alive") }).meta({ description: "Every 15 s: a search that finds nothing still goes on" }),
     z.strictObject({
       type: z.literal("summary"),
       matches: z.int(),

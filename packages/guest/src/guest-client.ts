@@ -345,6 +345,8 @@ export class GuestClient implements Guest {
   ): AsyncGenerator<readonly T[], SearchSummary, void> {
     const channel = this.#opener.open(method, params, { ...callOptions(options), noInput: true });
     await answered(channel, method);
+    // It has begun, whenever the first result comes.
+    yield [];
     let truncated = false;
     let summary: SearchSummary | undefined;
     for await (const frame of channel) {

@@ -316,13 +316,13 @@ export interface Guest {
     content: AsyncIterable<Uint8Array>,
     options?: FileCallOptions & { readonly keepOwners?: boolean; readonly mode?: number },
   ): Promise<{ readonly entries: number; readonly bytes: number }>;
-  /** Matches as they are found, in batches; the last value returned by the generator is the summary. */
+  /** Matches as they are found, in batches, the first one empty as soon as the search has begun; the last value returned by the generator is the summary. */
   search(
     path: string,
     pattern: string,
     options?: FileCallOptions & SearchOptions & { readonly limit?: number },
   ): AsyncGenerator<readonly SearchMatch[], SearchSummary, void>;
-  /** Files that were (or with `dryRun` would be) rewritten, in batches; the last value returned is the summary. */
+  /** Files that were (or with `dryRun` would be) rewritten, in batches, likewise; the last value returned is the summary. */
   replace(
     path: string,
     pattern: string,

@@ -27,8 +27,8 @@ export interface ServerLimits {
   readonly execGraceMs: number;
   /** How often a WebSocket's peer is asked whether it is there, in ms; after three silent times it counts as gone. */
   readonly webSocketPingMs: number;
-  /** Time between signs that code which says nothing still runs: clients and proxies give silent answers up after minutes. */
-  readonly codeAliveMs: number;
+  /** Time between signs that code or a search which says nothing still runs, in ms: clients and proxies give silent answers up after minutes. */
+  readonly aliveMs: number;
   /** Time for a connection to a port of a sandbox, in ms. */
   readonly portConnectMs: number;
   /** How long a server in a sandbox may think before its answer begins, in ms. What follows is not bounded. */
@@ -46,7 +46,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   guestSilenceMs: 30_000,
   execGraceMs: 15_000,
   webSocketPingMs: 20_000,
-  codeAliveMs: 15_000,
+  aliveMs: 15_000,
   portConnectMs: 10_000,
   previewHeadMs: 300_000,
 };

@@ -1,4 +1,4 @@
-import { EXEC_JSON_LIMIT, type CodeOutcome, type CodeRecord, type CodeResult, type Timer } from "@caisson/contract";
+import { EXEC_JSON_LIMIT, type CodeOutcome, type CodeRecord, type CodeResult } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { OutputCollector } from "../exec/output-collector.ts";
 import { NdjsonStream } from "../http/ndjson-stream.ts";
@@ -67,16 +67,12 @@ export async function streamCode(
   // The head goes out when the code begins: what fails before that is an ordinary error.
   let stream: NdjsonStream<CodeRecord> | undefined;
   const texts = { stdout: new TextDecoder("utf-8", { ignoreBOM: true }), stderr: new TextDecoder("utf-8", { ignoreBOM: true }) };
-  // A client that hears nothing for minutes takes the connection for dead, and with it the code.
-  const tick = (): Timer =>
-    run.clock.schedule(aliveMs, () => {
-      if (!scope.signal.aborted) stream?.hint({ type: "alive" });
-      timer = tick();
-    });
-  let timer = tick();
   try {
     for await (const event of events) {
-      stream ??= new NdjsonStream<CodeRecord>(reply, scope.signal);
+      if (stream === undefined) {
+        stream = new NdjsonStream<CodeRecord>(reply, scope.signal);
+        stream.repeat({ type: "alive" }, { clock: run.clock, everyMs: aliveMs });
+      }
       if (event.type === "end") {
         for (const name of ["stdout", "stderr"] as const) {
           const text = texts[name].decode();
@@ -96,8 +92,6 @@ export async function streamCode(
     if (error.code === "internal") request.log.error({ err: error.cause ?? error }, "stream failed");
     stream.end({ type: "error", code: error.code, message: error.message, remedy: error.entry.remedy });
     throw thrown;
-  } finally {
-    timer.cancel();
   }
 }
 

@@ -27,6 +27,7 @@ export async function streamMatches(
   // Until the first answer of the sandbox the request can still be refused.
   let batch = await reader.next();
   const stream = new NdjsonStream<SearchRecord>(reply, scope.signal);
+  stream.repeat({ type: "alive" }, { clock: services.clock, everyMs: services.limits.aliveMs });
   let matches = 0;
   try {
     for (; batch !== undefined; batch = await reader.next()) {

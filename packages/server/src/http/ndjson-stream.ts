@@ -1,4 +1,4 @@
-import { recycleBytes } from "@caisson/contract";
+import { recycleBytes, type Clock, type Timer } from "@caisson/contract";
 import type { FastifyReply } from "fastify";
 import { BodyWriter } from "./body-writer.ts";
 import { sendHead } from "./send-head.ts";
@@ -12,6 +12,7 @@ export class NdjsonStream<T extends object> {
   #pending: Uint8Array[] = [];
   #size = 0;
   #scheduled = false;
+  #timer: Timer | undefined;
 
   /** Takes over the reply and sends its head. */
   constructor(reply: FastifyReply, signal: AbortSignal) {
@@ -19,11 +20,18 @@ export class NdjsonStream<T extends object> {
     sendHead(reply, 200, { "content-type": "application/x-ndjson" });
   }
 
-  /** Adds a line that may as well be left out; it is when the client has no room. */
-  hint(line: T): void {
-    if (this.#body.full) return;
-    this.#add(line);
-    this.#flush();
+  /**
+   * Adds a line again and again until the end, but where the client has no room: whoever hears nothing for minutes takes the
+   * connection for dead.
+   */
+  repeat(line: T, { clock, everyMs }: { readonly clock: Clock; readonly everyMs: number }): void {
+    this.#timer = clock.schedule(everyMs, () => {
+      if (!this.#body.full) {
+        this.#add(line);
+        this.#flush();
+      }
+      this.repeat(line, { clock, everyMs });
+    });
   }
 
   /**
@@ -43,6 +51,7 @@ export class NdjsonStream<T extends object> {
 
   /** Adds last lines without waiting and ends the answer. */
   end(...last: readonly (T | Uint8Array)[]): void {
+    this.#timer?.cancel();
     for (const line of last) this.#add(line);
     this.#flush();
     this.#body.end();

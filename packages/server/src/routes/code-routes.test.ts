@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { startTestServer } from "../testing/test-server.ts";
 
 it("says again and again that code which says nothing still runs, before its end and never behind it", async () => {
-  await using server = await startTestServer({ limits: { codeAliveMs: 20 } });
+  await using server = await startTestServer({ limits: { aliveMs: 20 } });
   const { id } = (await (await server.call("POST", "/sandboxes", { json: {} })).json()) as { id: string };
   const response = await server.call("POST", `/sandboxes/${id}/code`, {
     json: { language: "shell", code: "sleep 0.5; echo done", stream: true },

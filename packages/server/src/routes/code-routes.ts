@@ -91,7 +91,7 @@ export function codeRoutes(app: App, services: Services): void {
             async (guest) => {
               const run = await start(guest);
               using _turn = await enter(run);
-              await streamCode(request, reply, run, runCode(guest, run, scope.signal), limits.codeAliveMs);
+              await streamCode(request, reply, run, runCode(guest, run, scope.signal), limits.aliveMs);
             },
             options,
           ),

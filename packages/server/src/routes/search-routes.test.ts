@@ -1,8 +1,32 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replacedSchema, searchRecordSchema, type SearchRecord } from "@caisson/contract";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Guest } from "@caisson/guest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { hasAgent, startAgentServer, type AgentServer } from "../testing/agent-guest.ts";
+import { startTestServer } from "../testing/test-server.ts";
+
+it("a search that finds nothing for long is answered at once, and says that it goes on", async () => {
+  await using server = await startTestServer({ limits: { aliveMs: 20 } });
+  const sandbox = (await (await server.call("POST", "/sandboxes", { json: {} })).json()) as Awaited<
+    ReturnType<typeof server.operations.get>
+  >;
+  const found = Promise.withResolvers<void>();
+  async function* search(): ReturnType<Guest["search"]> {
+    yield [];
+    await found.promise;
+    return { files: 1, skipped: 0, truncated: false };
+  }
+  const guest = { search } as unknown as Guest;
+  vi.spyOn(server.operations, "withGuest").mockImplementation((_id, _operation, use) => use(guest, sandbox));
+  const response = await server.call("POST", `/sandboxes/${sandbox.id}/files/search`, { json: { path: "/", pattern: "x" } });
+  let text = "";
+  for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    text += chunk;
+    if (text.split("alive").length > 3) found.resolve();
+  }
+  expect(text).toMatch(/^(\{"type":"alive"\}\n){3,}\{"type":"summary",.*\}\n$/);
+});
 
 describe.skipIf(!hasAgent)("over a real agent", () => {
   let agent: AgentServer;
