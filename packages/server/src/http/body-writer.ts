@@ -5,7 +5,12 @@ import { recycleBytes } from "@caisson/contract";
 export class BodyWriter implements Disposable {
   readonly #raw: ServerResponse;
   readonly #signal: AbortSignal;
-  readonly #settle = (): void => this.#wake?.();
+  /** There may be nobody who waits: what is written later in the same turn fills it after its writer has looked. */
+  readonly #drained = (): void => {
+    this.#full = false;
+    this.#wake?.();
+  };
+  readonly #aborted = (): void => this.#wake?.();
   #full = false;
   #wake: (() => void) | undefined;
 
@@ -13,8 +18,8 @@ export class BodyWriter implements Disposable {
   constructor(raw: ServerResponse, signal: AbortSignal) {
     this.#raw = raw;
     this.#signal = signal;
-    raw.on("drain", this.#settle);
-    signal.addEventListener("abort", this.#settle);
+    raw.on("drain", this.#drained);
+    signal.addEventListener("abort", this.#aborted);
   }
 
   /** Whether bytes wait for the client; then `room` must be awaited before more is written. */
@@ -38,7 +43,6 @@ export class BodyWriter implements Disposable {
         this.#wake = resolve;
       });
     this.#wake = undefined;
-    this.#full = false;
     if (this.#signal.aborted) throw this.#signal.reason as Error;
   }
 
@@ -49,7 +53,7 @@ export class BodyWriter implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#raw.off("drain", this.#settle);
-    this.#signal.removeEventListener("abort", this.#settle);
+    this.#raw.off("drain", this.#drained);
+    this.#signal.removeEventListener("abort", this.#aborted);
   }
 }
