@@ -8,7 +8,11 @@ export interface GitOptions extends CallOptions {
   readonly timeout?: string | undefined;
 }
 
-/** Who one is for a remote. It is given to the one git process in its environment and written nowhere. */
+/**
+ * Who one is for a remote. It is given to the one git process in its environment and written nowhere. `push` and `pull` give
+ * it to the server that the repository names, which whoever works in the sandbox may have changed: use a token that opens
+ * no more than it must.
+ */
 export interface GitCredentials {
   /** @default git, which is what services take beside a token */
   readonly username?: string | undefined;
