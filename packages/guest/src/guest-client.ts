@@ -1,16 +1,7 @@
 import type { Duplex } from "node:stream";
-import {
-  CaissonError,
-  isCaissonError,
-  STREAM_INPUT,
-  systemClock,
-  type Channel,
-  type ChannelOpener,
-  type Clock,
-  type ErrorCode,
-  type GuestMethod,
-} from "@caisson/contract";
+import { CaissonError, systemClock, type ChannelOpener, type Clock, type ErrorCode, type GuestMethod } from "@caisson/contract";
 import { Answer, type Wire } from "./answer.ts";
+import { callOptions, DEFAULT_DEADLINE_MS, processParams, searchParams, signalOnly } from "./call-params.ts";
 import { DialStream } from "./dial-stream.ts";
 import type {
   AttachedProcess,
@@ -30,11 +21,9 @@ import type {
   WatchOutput,
 } from "./guest.ts";
 import { ProcessStream } from "./process-stream.ts";
-import { readChange, readEntry, readExit, readMatch, readPort, readSession, readSha256, readStats, readUpload } from "./read-answer.ts";
+import { readEntry, readExit, readMatch, readPort, readSession, readSha256, readStats, readUpload } from "./read-answer.ts";
+import { answered, broken, checked, fileBytes, identity, mapped, watchOutput } from "./read-channel.ts";
 import { upload } from "./upload.ts";
-
-/** Time to wait for the first answer, in ms, unless the caller says otherwise. */
-const DEFAULT_DEADLINE_MS = 30_000;
 
 /** The guest agent of one sandbox over any channel opener. */
 export class GuestClient implements Guest {
@@ -382,102 +371,5 @@ export class GuestClient implements Guest {
       else for (const entry of event.maps("entries")) yield readEntry(entry);
     }
     return truncated;
-  }
-}
-
-function callOptions(options: GuestCallOptions): { deadlineMs?: number; signal?: AbortSignal } {
-  const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
-  return { ...(Number.isFinite(deadlineMs) ? { deadlineMs } : {}), ...signalOnly(options) };
-}
-
-function signalOnly(options: GuestCallOptions): { signal?: AbortSignal } {
-  return options.signal === undefined ? {} : { signal: options.signal };
-}
-
-function processParams(spec: ProcessSpec): Wire {
-  return {
-    argv: spec.argv,
-    command: spec.command,
-    env: spec.env,
-    cwd: spec.cwd,
-    user: spec.user,
-    pty: spec.pty === undefined ? undefined : { cols: spec.pty.cols, rows: spec.pty.rows },
-    stdin: spec.stdin,
-    timeout_ms: spec.timeoutMs,
-    output_limit: spec.outputLimit,
-    on_full: spec.onFull,
-    tag: spec.tag,
-    limits:
-      spec.limits === undefined
-        ? undefined
-        : {
-            cpu_seconds: spec.limits.cpuSeconds,
-            memory_bytes: spec.limits.memoryBytes,
-            open_files: spec.limits.openFiles,
-            file_bytes: spec.limits.fileBytes,
-          },
-  };
-}
-
-function searchParams(options: FileCallOptions & SearchOptions): Wire {
-  return {
-    fixed: options.fixed,
-    ignore_case: options.ignoreCase,
-    include: options.include,
-    exclude: options.exclude,
-    max_file_bytes: options.maxFileBytes,
-    user: options.user,
-  };
-}
-
-async function* watchOutput(channel: Channel): AsyncGenerator<WatchOutput, void, void> {
-  for await (const frame of channel) {
-    if (frame.kind === "data") throw broken("changes with something else among them");
-    const event = new Answer(frame.event, "ReadWatch");
-    const type = event.oneOf("type", ["changes", "gap"]);
-    if (type === "changes") yield { type, changes: event.maps("changes").map(readChange) };
-    else yield { type, from: event.int("from"), to: event.int("to", event.int("from")) };
-  }
-}
-
-function identity(answer: Answer): { readonly id: number; readonly pid: number } {
-  return { id: answer.int("id"), pid: answer.int("pid") };
-}
-
-function broken(what: string): CaissonError {
-  return new CaissonError("protocol_error", `The guest agent answered wrongly: ${what}.`);
-}
-
-async function answered(channel: Channel, method: string): Promise<Answer> {
-  return new Answer(await mapped(channel.reply), method);
-}
-
-/** Inside a sandbox "not found" is about a path, unless the caller knows better. */
-async function mapped<T>(promise: Promise<T>, missing: ErrorCode = "file_not_found"): Promise<T> {
-  try {
-    return await promise;
-  } catch (error) {
-    if (!isCaissonError(error, "not_found")) throw error;
-    throw new CaissonError(missing, error.message, { cause: error, ...(error.detail && { detail: error.detail }) });
-  }
-}
-
-/** Reads an answer; when it does not fit, the channel is left. */
-function checked<T>(channel: Channel, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    channel.cancel();
-    throw error;
-  }
-}
-
-async function* fileBytes(channel: Channel, length: number | undefined): AsyncGenerator<Uint8Array, void, void> {
-  let left = length ?? Number.POSITIVE_INFINITY;
-  for await (const frame of channel) {
-    if (frame.kind !== "data" || frame.stream !== STREAM_INPUT) throw broken("a file with something else in it");
-    left -= frame.bytes.length;
-    if (left < 0) throw broken("more bytes of a file than asked for");
-    yield frame.bytes;
   }
 }

@@ -1,7 +1,8 @@
-import { CaissonError, STREAM_STDERR, STREAM_STDOUT, type Channel, type ChannelFrame } from "@caisson/contract";
+import { type CaissonError, STREAM_STDERR, STREAM_STDOUT, type Channel, type ChannelFrame } from "@caisson/contract";
 import { Answer } from "./answer.ts";
 import type { AttachedProcess, ProcessOutput } from "./guest.ts";
 import { readExit } from "./read-answer.ts";
+import { broken } from "./read-channel.ts";
 
 /** Where a reader stands, and whether the stream may end without an exit. */
 export interface ProcessStreamStart {
@@ -84,8 +85,4 @@ export class ProcessStream implements AttachedProcess {
     this.#channel.cancel();
     return broken(what);
   }
-}
-
-function broken(what: string): CaissonError {
-  return new CaissonError("protocol_error", `The guest agent answered wrongly: ${what}.`);
 }
