@@ -349,7 +349,7 @@ fn input_is_written_and_closed_by_calls() {
     assert!(answer.data[1] == content);
     assert_eq!(answer.exit().int("code"), 0);
     let late = client.call("WriteInput", Pack::map(1).int("id", id).done());
-    assert_eq!(late.code(), "io_error");
+    assert_eq!(late.code(), "conflict");
 }
 
 #[test]

@@ -41,7 +41,7 @@ class TerminalPage implements AsyncDisposable {
     this.page = page;
     page.on("console", (message) => {
       // A server that is down is what some tests are about.
-      if (message.type() === "error" && !/ERR_CONNECTION_REFUSED|WebSocket connection|status of (401|410|404)/.test(message.text()))
+      if (message.type() === "error" && !/ERR_CONNECTION_REFUSED|WebSocket connection|status of (401|404|410|426)/.test(message.text()))
         this.complaints.push(message.text());
     });
     page.on("pageerror", (error) => this.complaints.push(String(error)));

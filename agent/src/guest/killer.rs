@@ -191,5 +191,8 @@ impl Server {
 }
 
 pub fn no_such(id: u64) -> Fault {
-    Fault::new("no_such_process", format!("There is no process {} in this sandbox.", id))
+    Fault::new(
+        "no_such_process",
+        format!("There is no process {} in this sandbox.", id),
+    )
 }

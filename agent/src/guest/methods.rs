@@ -125,7 +125,7 @@ impl Server {
         params.finish()?;
         let session = self.sessions.get(&id).ok_or_else(|| no_such(id))?;
         if session.input.fd.is_none() {
-            return Err(Fault::new("io_error", "the process takes no input"));
+            return Err(Fault::new("conflict", "the process takes no input"));
         }
         if let Some(channel) = self.channel(source) {
             channel.call = Call::Input {

@@ -277,7 +277,7 @@ impl Server {
         if let Some(Call::Input { .. }) = self.channel(source).map(|channel| &channel.call) {
             self.fail(
                 source,
-                &Fault::new("io_error", "the process takes no more input"),
+                &Fault::new("conflict", "the process takes no more input"),
             );
         }
     }

@@ -210,8 +210,8 @@ export class Commands {
       await feedInput(content, (bytes) => this.write(processId, bytes, { signal, timeoutMs: 0 }), signal);
       if (!signal.aborted) await this.write(processId, "", { signal, close: true });
     } catch (error) {
-      // `io_error`: it has ended, or closed its input.
-      const gone = error instanceof CaissonApiError && ["process_not_found", "state_conflict", "io_error"].includes(error.code);
+      // `conflict`: it has ended, or closed its input.
+      const gone = error instanceof CaissonApiError && ["process_not_found", "state_conflict", "conflict"].includes(error.code);
       if (!gone && !stop.signal.aborted) stop.abort(error);
     }
   }

@@ -124,7 +124,7 @@ export function mockProcessHandlers(guest: MockGuest): GuestHandlers {
       for await (const frame of call) {
         if (frame.kind !== "data") continue;
         if (session.exit !== undefined || !(await session.input.write(frame.bytes)))
-          throw new CaissonError("io_error", "The process takes no more input.");
+          throw new CaissonError("conflict", "The process takes no more input.");
         written += frame.bytes.length;
       }
       call.reply({ written }, { fin: true });

@@ -78,7 +78,7 @@ export function processCases(get: () => Subject): void {
       expect(await guest.writeInput(id, bytesOf("d"))).toBe(1);
       await guest.closeInput(id);
       expect((await drain(await guest.attach(id))).out.toString()).toBe("abcdend\n");
-      expect(await codeOf(guest.writeInput(id, bytesOf("late")))).toBe("io_error");
+      expect(await codeOf(guest.writeInput(id, bytesOf("late")))).toBe("conflict");
     });
 
     it("carry 16 MiB byte-exact", async () => {
