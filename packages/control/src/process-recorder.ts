@@ -8,8 +8,8 @@ import { commandOf } from "./recorded-guest.ts";
 
 /** How long what happened may wait for its transaction, in ms. */
 const WRITE_WITHIN_MS = 1_000;
-/** Starts and ends of one transaction. */
-const BATCH = 256;
+/** Starts and ends of one transaction: a few milliseconds, in which nothing else runs. */
+const BATCH = 64;
 /** Starts and ends that wait when the database does not take them; what is beyond is found again in the sandboxes. */
 const MOST_WAITING = 16_384;
 /** Rest when there is nothing to write, in ms. */

@@ -2,6 +2,7 @@ import { PROCESS_KINDS, type ProcessKind } from "@caisson/contract";
 import type { Kysely, Selectable, Transaction } from "kysely";
 import { z } from "zod";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
+import type { LazyTransaction } from "./lazy-transaction.ts";
 import { decodeNumber } from "./page-cursor.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { ExecLogTable, Tables } from "./tables.ts";
@@ -66,27 +67,41 @@ export class ExecLogRepository {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
   readonly #events: EventRepository;
+  readonly #lazily: LazyTransaction;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, lazily: LazyTransaction) {
     this.#db = db;
     this.#clock = clock;
     this.#events = events;
+    this.#lazily = lazily;
   }
 
-  /** Writes starts and ends with their events, in one transaction. What started in a sandbox that has ended has ended with it. */
+  /**
+   * Writes starts and ends with their events, in one transaction that need not survive a power failure: what it tells is
+   * found again in the sandboxes, which do not either. What started in a sandbox that has ended has ended with it.
+   */
   write(started: readonly StartedProcess[], ended: readonly EndedProcess[]): Promise<void> {
-    return this.#db.transaction().execute(async (trx) => {
+    return this.#lazily(async (trx) => {
       const events: NewEvent[] = [];
+      const rest = new Map(ended.map((one) => [keyOf(one), one]));
       if (started.length > 0) {
+        // Most processes end before their start is written: then one row says both.
+        const rows = started.map((process) => encode(process, rest.get(keyOf(process))));
         const fresh = await trx
           .insertInto("exec_log")
-          .values(started.map(encode))
+          .values(rows)
           .onConflict((conflict) => conflict.columns(["sandbox_id", "process_id"]).doNothing())
           .returning(["sandbox_id", "process_id", "kind"])
           .execute();
-        for (const row of fresh) events.push(event("process.started", row.sandbox_id, row.process_id, { kind: row.kind }));
+        for (const row of fresh) {
+          events.push(event("process.started", row.sandbox_id, row.process_id, { kind: row.kind }));
+          const key = keyOf({ sandboxId: row.sandbox_id, processId: row.process_id });
+          const end = rest.get(key);
+          if (end !== undefined) events.push(exited(row.sandbox_id, row.process_id, end.exit));
+          rest.delete(key);
+        }
       }
-      for (const { sandboxId, processId, endedAt, exit } of ended) {
+      for (const { sandboxId, processId, endedAt, exit } of rest.values()) {
         const result = await trx
           .updateTable("exec_log")
           .set((set) => ({
@@ -169,7 +184,11 @@ function event(type: NewEvent["type"], sandboxId: string, processId: number, dat
   return { type, resourceId: String(processId), sandboxId, data };
 }
 
-function encode(process: StartedProcess): ExecLogTable {
+function keyOf({ sandboxId, processId }: ProcessRef): string {
+  return `${sandboxId}/${processId}`;
+}
+
+function encode(process: StartedProcess, end: EndedProcess | undefined): ExecLogTable {
   return {
     sandbox_id: process.sandboxId,
     process_id: process.processId,
@@ -180,8 +199,8 @@ function encode(process: StartedProcess): ExecLogTable {
     user: process.user,
     workdir: process.workdir,
     started_at: process.startedAt,
-    ended_at: null,
-    exit: null,
+    ended_at: end === undefined ? null : Math.max(process.startedAt, end.endedAt),
+    exit: end === undefined || end.exit === null ? null : JSON.stringify(end.exit),
     key_name: process.keyName,
     request_id: process.requestId,
   };

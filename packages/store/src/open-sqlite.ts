@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
+import { lazySqliteTransaction } from "./lazy-transaction.ts";
 import { migrate } from "./migrations.ts";
 import { SQLITE_FLAVOUR } from "./migrations/flavour.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
@@ -18,7 +19,7 @@ export async function openSqlite(options: { readonly path: string; readonly cloc
   try {
     const db = new Kysely<Tables>({ dialect: new SqliteDialect(database) });
     await migrate(db as unknown as Kysely<never>, SQLITE_FLAVOUR);
-    return new KyselyStore(db, options.clock);
+    return new KyselyStore(db, options.clock, lazySqliteTransaction(db));
   } catch (error) {
     database.close();
     throw error;

@@ -3,6 +3,7 @@ import { DeliveryRepository } from "./delivery-repository.ts";
 import { EventRepository } from "./event-repository.ts";
 import { ExecLogRepository } from "./exec-log-repository.ts";
 import { KeyRepository } from "./key-repository.ts";
+import type { LazyTransaction } from "./lazy-transaction.ts";
 import { PortRepository } from "./port-repository.ts";
 import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retention.ts";
 import { SandboxRepository, type StoreClock } from "./sandbox-repository.ts";
@@ -41,12 +42,12 @@ export class KyselyStore implements Store {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, lazily: LazyTransaction) {
     this.#db = db;
     this.#clock = clock;
     this.events = new EventRepository(db, clock);
     this.sandboxes = new SandboxRepository(db, clock, this.events);
-    this.execLog = new ExecLogRepository(db, clock, this.events);
+    this.execLog = new ExecLogRepository(db, clock, this.events, lazily);
     this.webhooks = new WebhookRepository(db, clock, this.events);
     this.deliveries = new DeliveryRepository(db, clock);
     this.keys = new KeyRepository(db);
