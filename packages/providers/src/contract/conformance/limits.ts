@@ -87,8 +87,8 @@ export function limitCases(get: () => Subject): void {
         )
         .toBe("lit");
       for (let i = 0; i < 5; i++) expect(await subject.text(neighbour.guest, `echo ${i}`)).toBe(`${i}\n`);
-      const usage = await subject.provider.usage(bombed.box.handle);
-      expect(usage.pids === null || usage.pids <= 48).toBe(true);
+      // Where no control group counts, processes are counted one by one while they come and go: a bomb may look larger once.
+      await expect.poll(async () => (await subject.provider.usage(bombed.box.handle)).pids ?? 0).toBeLessThanOrEqual(48);
       await expect
         .poll(async () => subject.text(bombed.guest, "echo recovered").catch(() => "not yet"), { timeout: 20_000, interval: 200 })
         .toBe("recovered\n");
