@@ -78,8 +78,6 @@ async function receive(tar: AsyncIterable<Uint8Array>, staging: string, excluded
   const others = new Set<string>();
   const skipped: string[] = [];
   const archive = extract();
-  // Told by the iteration; the library may fail once more when nobody listens any longer.
-  archive.on("error", () => undefined);
   let bytes = 0;
   let entries = 0;
   const feeding = pipeline(Readable.from(tar), archive as unknown as NodeJS.WritableStream);

@@ -59,8 +59,6 @@ export async function unpackTree(archive: AsyncIterable<Uint8Array>, parent: str
   try {
     const tree = new Unpacking(folder, options);
     const entries = extract();
-    // Told by the iteration; the library may fail once more when nobody listens any longer.
-    entries.on("error", () => undefined);
     await Promise.all([
       pipeline(Readable.from(archive, { objectMode: false }), entries as unknown as NodeJS.WritableStream),
       (async () => {
