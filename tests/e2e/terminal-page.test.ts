@@ -215,7 +215,8 @@ describe.skipIf(CHROMIUM === undefined && process.env.REQUIRE_CHROMIUM !== "1")(
     await terminal.page.getByRole("button", { name: "New shell" }).click();
     await terminal.state("connected");
     await terminal.until(/\$/);
-    await terminal.enter("echo new $((1+1))");
+    // Key by key: the shell's end took the focus away before the last key came up, and xterm then waits for another.
+    await terminal.type("echo new $((1+1))\n");
     await terminal.until(/new 2/);
     expect(terminal.complaints).toEqual([]);
   });

@@ -9,8 +9,8 @@ import { TestServer } from "../harness/server.ts";
 const CLIENTS = 8;
 /** Bytes that each of them tries to push in, or lets come. */
 const FLOOD = 33_554_432;
-/** What all of them together may cost the server, in bytes: half of what the writers send, most of it not yet collected. */
-const MEMORY = (CLIENTS * FLOOD) / 2;
+/** What all of them together may cost the server, in bytes: less than the writers send, and most of it not yet collected. */
+const MEMORY = (CLIENTS * FLOOD * 3) / 4;
 
 let server: TestServer;
 let sandbox: Sandbox;
