@@ -5,7 +5,20 @@ import process from "node:process";
 import { ROOT } from "./lib/project.mjs";
 
 /** Floor of each package: it may import packages of lower floors only. */
-const FLOORS = { contract: 0, link: 1, store: 1, sdk: 1, guest: 2, providers: 3, worker: 4, control: 4, server: 5, cli: 6 };
+const FLOORS = {
+  contract: 0,
+  link: 1,
+  store: 1,
+  sdk: 1,
+  identity: 1,
+  guest: 2,
+  "worker-link": 2,
+  providers: 3,
+  worker: 4,
+  control: 4,
+  server: 5,
+  cli: 6,
+};
 /** Packages for tests: importable from tests, and from exported conformance suites, anywhere. */
 const TEST_ONLY = ["testkit", "vitest", "fast-check"];
 

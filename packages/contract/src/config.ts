@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { positiveDurationSchema, durationSchema } from "./field.ts";
+import { CONTROL_LOSS_POLICIES, workerIdSchema, workerLabelsSchema } from "./worker.ts";
 
 /** Providers this build has. */
 export const PROVIDER_NAMES = ["oci", "bubblewrap", "mock"] as const;
@@ -13,6 +14,17 @@ const absent = z
   .optional()
   .meta({ description: "Not in this build; may only be switched off" });
 
+const domain = z.string().regex(/^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/, {
+  error: "must be a domain in lower case, such as preview.example.org",
+});
+
+/** `host:port`, an IPv6 address in brackets. */
+const address = z.string().regex(/^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/, { error: "must be host:port, such as 0.0.0.0:7430" });
+
+const httpUrl = z
+  .string()
+  .regex(/^https?:\/\/[^\s/?#]+\/?$/, { error: "must be http or https, a host and perhaps a port, such as https://caisson.example.org" });
+
 const apiKey = z.string().min(16, { error: "must have at least 16 characters" }).max(512);
 
 /** The configuration, section by section. Every key has a default; unknown keys are refused. */
@@ -22,17 +34,26 @@ export const configSchema = z
       .strictObject({
         host: z.string().min(1).default("127.0.0.1").meta({ description: "Address to listen on" }),
         port: z.int().min(0).max(65535).default(7423).meta({ description: "Port to listen on; 0 for any free one" }),
-        preview_domain: z
-          .string()
-          .regex(/^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/, {
-            error: "must be a domain in lower case, such as preview.example.org",
-          })
+        preview_domain: domain
           .default("localhost")
           .meta({ description: "Domain below which ports of sandboxes are shown, as `<port>-<sandbox>.<preview_domain>`" }),
         preview_url: z.string().optional().meta({
           description:
             "Scheme, `preview_domain` and port with which browsers reach previews, such as `https://preview.example.org`. Default: `http` and the port that the server listens on",
         }),
+        advertise_url: httpUrl.optional().meta({
+          description:
+            "Where workers and other control planes reach this one. Default: the address it listens on, where that is one of this machine only",
+        }),
+        local_worker: z.enum(["auto", "on", "off"]).default("auto").meta({
+          description: "Whether this server runs sandboxes itself, as the worker `local`. `auto`: with SQLite yes, with PostgreSQL no",
+        }),
+        tls: z
+          .strictObject({
+            cert_file: z.string().min(1).optional().meta({ description: "Certificate chain, PEM. With it the server speaks HTTPS only" }),
+            key_file: z.string().min(1).optional().meta({ description: "Its private key, PEM" }),
+          })
+          .prefault({}),
         cors_allowed_origins: z.array(z.string()).default([]).meta({ description: "Origins that browsers may call from; empty for none" }),
       })
       .prefault({}),
@@ -43,8 +64,16 @@ export const configSchema = z
       .meta({ description: "Folder for everything kept. Default: `/var/lib/caisson` for root, else `~/.local/share/caisson`" }),
     database: z
       .strictObject({
-        driver: z.enum(["sqlite"]).default("sqlite").meta({ description: "Database kind" }),
-        path: z.string().min(1).optional().meta({ description: "Database file. Default: `caisson.db` in `data_dir`" }),
+        driver: z
+          .enum(["sqlite", "postgres"])
+          .default("sqlite")
+          .meta({ description: "Database kind; several control planes share one `postgres`" }),
+        path: z.string().min(1).optional().meta({ description: "Database file of `sqlite`. Default: `caisson.db` in `data_dir`" }),
+        dsn: z.string().min(1).optional().meta({
+          description: "Address of `postgres`, such as `postgres://user:password@host:5432/caisson`; several hosts are separated by commas",
+        }),
+        dsn_file: z.string().min(1).optional().meta({ description: "File that holds the address instead" }),
+        max_connections: z.int().min(2).max(1000).default(20).meta({ description: "Most connections to `postgres`" }),
       })
       .prefault({}),
     auth: z
@@ -53,6 +82,15 @@ export const configSchema = z
           .optional()
           .meta({ description: "API key. Default: made at the first start and stored with mode 0600 in `data_dir`" }),
         admin_api_key: apiKey.optional().meta({ description: "Admin key. Default: as above" }),
+        worker_token: apiKey.optional().meta({
+          description:
+            "A token that any worker may show, for staging; off unless it is set. On a worker: the token it shows, where it did not join with `caisson worker join`",
+        }),
+        worker_token_file: z.string().min(1).optional().meta({ description: "File that holds it instead; read anew for every connection" }),
+        worker_tokens: z
+          .record(workerIdSchema, apiKey)
+          .default({})
+          .meta({ description: "A token for each worker by its id; the shared one is then refused for it" }),
         admin_fallback_enabled: z.boolean().default(false).meta({ description: "Whether the API key may do what the admin key may" }),
       })
       .prefault({}),
@@ -86,6 +124,75 @@ export const configSchema = z
           })
           .prefault({}),
         ...(Object.fromEntries(ABSENT_PROVIDERS.map((name) => [name, absent])) as Record<(typeof ABSENT_PROVIDERS)[number], typeof absent>),
+      })
+      .prefault({}),
+    worker: z
+      .strictObject({
+        id: workerIdSchema.optional().meta({ description: "Id of this worker. Default: the one it joined with, else the machine's name" }),
+        control_plane_url: httpUrl
+          .default("http://127.0.0.1:7423")
+          .meta({ description: "A control plane to begin with; the others are learnt from it and remembered" }),
+        ca_file: z.string().min(1).optional().meta({
+          description: "Certificates to trust for `https` control planes, PEM. Default: the machine's, and the installation's own",
+        }),
+        listen_addr: address
+          .optional()
+          .meta({ description: "Address to listen on, so that control planes and clients can dial. Default: none" }),
+        advertise_addr: address
+          .optional()
+          .meta({ description: "Where control planes dial instead. Default: `listen_addr`, unless that is all addresses" }),
+        preview_domain: domain
+          .optional()
+          .meta({ description: "Domain below which this worker itself shows ports of its sandboxes. Default: none" }),
+        preview_url: httpUrl.optional().meta({
+          description: "Scheme, `preview_domain` and port with which browsers reach them. Default: `http` and the port of `listen_addr`",
+        }),
+        public_url: httpUrl
+          .optional()
+          .meta({ description: "Where clients may reach this worker directly for data. Default: through a control plane" }),
+        heartbeat_interval: positiveDurationSchema.default("10s").meta({ description: "Time between heartbeats; at most 30s" }),
+        on_control_loss: z.enum(CONTROL_LOSS_POLICIES).default("run").meta({
+          description:
+            "What to do with sandboxes while no control plane can be reached: `run` leaves them, `pause` freezes them until one is back. A credential that is refused for good always pauses where `pause` is set",
+        }),
+        shutdown_timeout: positiveDurationSchema
+          .default("30s")
+          .meta({ description: "Time that work under way gets when the worker shuts down" }),
+        labels: workerLabelsSchema.default({}),
+        capacity: z
+          .strictObject({
+            vcpus: z.number().min(0.1).optional().meta({ description: "Cores for sandboxes. Default: all" }),
+            memory_mb: z
+              .int()
+              .min(16)
+              .optional()
+              .meta({ description: "MiB of memory for sandboxes. Default: all but 512, or half of a small machine" }),
+            disk_mb: z.int().min(16).optional().meta({ description: "MiB of disk for sandboxes. Default: what is free" }),
+            sandboxes: z.int().min(0).default(0).meta({ description: "Most sandboxes; 0 for no bound" }),
+          })
+          .prefault({}),
+      })
+      .prefault({}),
+    workers: z
+      .strictObject({
+        late_after: positiveDurationSchema
+          .default("30s")
+          .meta({ description: "Silence after which a worker is late, and its sandboxes are `unhealthy`" }),
+        unreachable_after: positiveDurationSchema
+          .default("90s")
+          .meta({ description: "Silence after which a worker is unreachable, and its sandboxes are `missing`" }),
+      })
+      .prefault({}),
+    placement: z
+      .strictObject({
+        strategy: z
+          .enum(["spread", "pack", "round_robin"])
+          .default("spread")
+          .meta({ description: "Which of the workers that fit gets a sandbox: the emptiest, the fullest, or each in turn" }),
+        prefer_local: z.boolean().default(false).meta({ description: "Whether the worker inside the server comes first" }),
+        overcommit_vcpus: z.number().min(0.1).max(100).default(4).meta({ description: "How often a core may be promised" }),
+        overcommit_memory: z.number().min(0.1).max(100).default(1.5).meta({ description: "How often a MiB of memory may be promised" }),
+        overcommit_disk: z.number().min(0.1).max(100).default(1).meta({ description: "How often a MiB of disk may be promised" }),
       })
       .prefault({}),
     images: z

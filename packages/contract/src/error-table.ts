@@ -185,6 +185,13 @@ export const ERROR_TABLE = {
     title: "Another epoch owns this sandbox.",
     remedy: "Nothing: the newer owner goes on.",
   },
+  worker_in_use: {
+    status: 409,
+    retryable: false,
+    exit: 5,
+    title: "The worker has sandboxes.",
+    remedy: "Destroy those that `detail.sandbox_ids` names, drain it and wait, or remove it with `force`.",
+  },
   image_in_use: { status: 409, retryable: false, exit: 5, title: "Sandboxes still use this image.", remedy: "Destroy them first." },
   sandbox_destroyed: { status: 410, retryable: false, exit: 3, title: "The sandbox has ended.", remedy: "Create a new one." },
   payload_too_large: {
@@ -313,6 +320,20 @@ export const ERROR_TABLE = {
     exit: 8,
     title: "The worker of this sandbox cannot be reached.",
     remedy: "Wait; the sandbox is found again when the worker is back.",
+  },
+  no_capacity: {
+    status: 503,
+    retryable: true,
+    exit: 8,
+    title: "No worker has room for this sandbox now.",
+    remedy: "Try again later, ask for less, or add a worker; `caisson workers ls` shows what each has left.",
+  },
+  database_unavailable: {
+    status: 503,
+    retryable: true,
+    exit: 8,
+    title: "The database cannot be reached.",
+    remedy: "Try again; sandboxes live on meanwhile.",
   },
   agent_unreachable: {
     status: 503,

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { sandboxIdSchema } from "./sandbox.ts";
 
 /** Kinds of things that events tell of. */
-export const RESOURCE_TYPES = ["sandbox", "process", "image", "port", "webhook"] as const;
+export const RESOURCE_TYPES = ["sandbox", "process", "image", "port", "webhook", "worker"] as const;
 export type ResourceType = (typeof RESOURCE_TYPES)[number];
 
 /** Kinds of events: what it is about, and what happened to it. */
@@ -30,6 +30,13 @@ export const EVENT_TYPES = [
   "webhook.created",
   "webhook.updated",
   "webhook.deleted",
+  "worker.added",
+  "worker.online",
+  "worker.draining",
+  "worker.unreachable",
+  "worker.removed",
+  "worker.revoked",
+  "worker.refused",
 ] as const satisfies readonly `${ResourceType}.${string}`[];
 export type EventType = (typeof EVENT_TYPES)[number];
 

@@ -22,6 +22,8 @@ export * from "./file-search.ts";
 export * from "./file-watch.ts";
 export * from "./port.ts";
 export * from "./image.ts";
+export * from "./worker-state.ts";
+export * from "./worker.ts";
 export * from "./capability.ts";
 export * from "./event.ts";
 export * from "./exec-log.ts";
@@ -33,5 +35,6 @@ export * from "./byte-pool.ts";
 export * from "./channel.ts";
 export * from "./sandbox-host.ts";
 export * from "./guest-methods.ts";
+export * from "./worker-link.ts";
 // Configuration
 export * from "./config.ts";

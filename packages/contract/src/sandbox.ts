@@ -2,6 +2,7 @@ import { z } from "zod";
 import { cursorSchema, envSchema, guestUserSchema, metadataSchema, positiveDurationSchema, guestPathSchema } from "./field.ts";
 import { SANDBOX_ID_PATTERN } from "./id.ts";
 import { SANDBOX_STATES } from "./sandbox-state.ts";
+import { placementSchema, tenantIdSchema, workerIdSchema, workerLabelsSchema } from "./worker.ts";
 
 export const sandboxIdSchema = z
   .string()
@@ -54,6 +55,11 @@ export const createSandboxSchema = z
     user: guestUserSchema.optional(),
     workdir: guestPathSchema.optional().meta({ description: "Default working directory. Default: the image's" }),
     owner_id: z.string().min(1).max(128).optional().meta({ description: "Whose sandbox it is; a label, not an access check" }),
+    tenant_id: tenantIdSchema
+      .optional()
+      .meta({ description: "Tenant it belongs to; workers kept for another tenant do not take it. A label, not an access check" }),
+    worker_id: workerIdSchema.optional().meta({ description: "Only this worker may take it. Default: the best one" }),
+    worker_labels: workerLabelsSchema.optional().meta({ description: "Only workers with all these labels may take it" }),
   })
   .meta({ id: "CreateSandbox" });
 export type CreateSandbox = z.infer<typeof createSandboxSchema>;
@@ -77,7 +83,9 @@ export const sandboxSchema = z
     disk_mb: resourceFields.disk_mb.nullable(),
     network: z.literal("none"),
     owner_id: z.string().nullable(),
+    tenant_id: z.string().nullable(),
     worker_id: z.string().nullable(),
+    placement: placementSchema.nullable().meta({ description: "Why it is on this worker" }),
     preview_domain: z.string().nullable(),
     metadata: metadataSchema,
     created_at: z.iso.datetime(),
@@ -102,6 +110,7 @@ export const listSandboxesQuerySchema = z.strictObject({
     .union([z.string().max(1200), z.array(z.string().max(1200)).max(16)])
     .optional()
     .meta({ description: "`key=value`; may be repeated: all must match", examples: ["team=a"] }),
+  worker_id: workerIdSchema.optional().meta({ description: "Only those of this worker" }),
   limit: z.coerce.number().int().min(1).max(1000).optional().meta({ description: "Page size, default 100" }),
   cursor: cursorSchema.optional(),
 });

@@ -37,6 +37,8 @@ export class Admission {
         ...place(request, defaults, await directory.describeAll(), await store.sandboxes.load()),
         id: newId("sandbox", clock.now(), random),
         ownerId: request.owner_id ?? null,
+        tenantId: request.tenant_id ?? null,
+        placement: null,
         env: request.env ?? {},
         metadata: request.metadata ?? {},
         ttlMs,

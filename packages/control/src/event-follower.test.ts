@@ -19,6 +19,8 @@ async function happen(): Promise<void> {
     id: `sb${made}`,
     workerId: "local",
     ownerId: null,
+    tenantId: null,
+    placement: null,
     spec: { provider: "oci", image: "host", resources: {}, network: "none" },
     env: {},
     metadata: {},

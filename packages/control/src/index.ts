@@ -1,4 +1,8 @@
 export type * from "./operations.ts";
+export { ConnectedHosts, type Hosts } from "./hosts.ts";
+export type * from "./workers/worker-identities.ts";
+export type * from "./workers/worker-operations.ts";
+export type * from "./workers/worker-sessions.ts";
 export type { EventNews } from "./event-follower.ts";
 export type { Logger } from "./logger.ts";
 export { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";

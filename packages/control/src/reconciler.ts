@@ -1,5 +1,5 @@
-import { isTerminal, toCaissonError, type Clock, type HostSandbox, type SandboxHost } from "@caisson/contract";
-import type { LeasedSandbox, SandboxRecord, Store, WorkerState } from "@caisson/store";
+import { isTerminal, toCaissonError, type Clock, type HostSandbox, type SandboxHost, type WorkerState } from "@caisson/contract";
+import type { LeasedSandbox, SandboxRecord, Store } from "@caisson/store";
 import type { Cleaner } from "./cleaner.ts";
 import type { Logger } from "./logger.ts";
 import { Loop } from "./loop.ts";
@@ -207,7 +207,7 @@ export class Reconciler {
 
   async #remember(state: WorkerState): Promise<void> {
     const { host, store } = this.#options;
-    await store.workers.put({ id: host.workerId, state, version: null, lastSeenAt: this.#seenAt });
+    await store.workers.remember(host.workerId, state, this.#seenAt);
     this.#known = state;
   }
 }

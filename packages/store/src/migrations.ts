@@ -5,6 +5,7 @@ import { eventsOfAll } from "./migrations/0002-events-of-all.ts";
 import { ports } from "./migrations/0003-ports.ts";
 import { execLog } from "./migrations/0004-exec-log.ts";
 import { webhooks } from "./migrations/0005-webhooks.ts";
+import { fleet } from "./migrations/0006-fleet.ts";
 import type { Flavour } from "./migrations/flavour.ts";
 
 /** Every migration by name, in order. Applied ones are never edited; a change is a new one. */
@@ -15,6 +16,7 @@ export function migrationsOf(flavour: Flavour): Record<string, Migration> {
     "0003_ports": ports(flavour),
     "0004_exec_log": execLog(flavour),
     "0005_webhooks": webhooks(flavour),
+    "0006_fleet": fleet(flavour),
   };
 }
 

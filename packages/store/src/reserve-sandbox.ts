@@ -1,6 +1,6 @@
 import type { Kysely, Transaction } from "kysely";
 import type { EventRepository } from "./event-repository.ts";
-import { decodeSandbox, encodeSandbox, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
+import { decodeSandbox, encodeSandbox, type PlacementRecord, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
 import type { Tables } from "./tables.ts";
 
 /** How long an Idempotency-Key answers for its request, in ms. */
@@ -11,6 +11,8 @@ export interface ReserveSandbox {
   readonly id: string;
   readonly workerId: string;
   readonly ownerId: string | null;
+  readonly tenantId: string | null;
+  readonly placement: PlacementRecord | null;
   readonly spec: SandboxSpec;
   readonly env: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
@@ -92,6 +94,8 @@ async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, 
     reason: null,
     workerId: request.workerId,
     ownerId: request.ownerId,
+    tenantId: request.tenantId,
+    placement: request.placement,
     spec: request.spec,
     env: request.env,
     metadata: request.metadata,

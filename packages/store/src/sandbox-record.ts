@@ -1,4 +1,14 @@
-import { SANDBOX_STATES, metadataSchema, envSchema, type SandboxState, type StartSandbox } from "@caisson/contract";
+import {
+  SANDBOX_STATES,
+  envSchema,
+  metadataSchema,
+  placementSchema,
+  workerIdSchema,
+  workerLabelsSchema,
+  type Placement,
+  type SandboxState,
+  type StartSandbox,
+} from "@caisson/contract";
 import type { Insertable, Selectable } from "kysely";
 import { z } from "zod";
 import type { SandboxTable } from "./tables.ts";
@@ -23,6 +33,26 @@ const specSchema = z.strictObject({
   network: z.literal("none"),
 });
 
+/** Why a sandbox is on its worker, and what it asked of workers, so that another one can be found for it. */
+export interface PlacementRecord {
+  readonly placement: Placement;
+  readonly asked: {
+    readonly worker_id?: string;
+    readonly worker_labels?: Readonly<Record<string, string>>;
+    /** Name of the provider, where the request named one. */
+    readonly provider?: string;
+  };
+}
+
+const placementRecordSchema: z.ZodType<PlacementRecord> = z.strictObject({
+  placement: placementSchema,
+  asked: z.strictObject({
+    worker_id: workerIdSchema.exactOptional(),
+    worker_labels: workerLabelsSchema.exactOptional(),
+    provider: z.string().exactOptional(),
+  }),
+});
+
 const stateSchema = z.enum(SANDBOX_STATES);
 
 /** Why a sandbox is in its state. */
@@ -41,6 +71,9 @@ export interface SandboxRecord {
   readonly reason: Reason | null;
   readonly workerId: string;
   readonly ownerId: string | null;
+  readonly tenantId: string | null;
+  /** Null on rows of old. */
+  readonly placement: PlacementRecord | null;
   readonly spec: SandboxSpec;
   /** Empty once the sandbox has ended. */
   readonly env: Readonly<Record<string, string>>;
@@ -67,6 +100,8 @@ export function decodeSandbox(row: Selectable<SandboxTable>): SandboxRecord {
     reason: row.reason_code === null ? null : { code: row.reason_code, message: row.reason_message ?? "" },
     workerId: row.worker_id,
     ownerId: row.owner_id,
+    tenantId: row.tenant_id,
+    placement: row.placement === null ? null : placementRecordSchema.parse(JSON.parse(row.placement)),
     spec: specSchema.parse(JSON.parse(row.spec)),
     env: row.env === null ? {} : envSchema.parse(JSON.parse(row.env)),
     metadata: metadataSchema.parse(JSON.parse(row.metadata)),
@@ -93,6 +128,8 @@ export function encodeSandbox(record: SandboxRecord): Insertable<SandboxTable> {
     reason_message: record.reason?.message ?? null,
     worker_id: record.workerId,
     owner_id: record.ownerId,
+    tenant_id: record.tenantId,
+    placement: record.placement === null ? null : JSON.stringify(record.placement),
     spec: JSON.stringify(specSchema.parse(record.spec)),
     env: JSON.stringify(record.env),
     metadata: JSON.stringify(record.metadata),

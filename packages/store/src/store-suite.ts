@@ -40,6 +40,8 @@ function request(id: string, overrides: Partial<ReserveSandbox> = {}): ReserveSa
     id,
     workerId: "local",
     ownerId: null,
+    tenantId: null,
+    placement: null,
     spec: { provider: "oci", image: "host", resources: { memoryMb: 64 }, network: "none" },
     env: { TOKEN: "secret" },
     metadata: {},
@@ -422,9 +424,9 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect(await store.keys.list()).toHaveLength(1);
       expect(await store.keys.remove("k1")).toBe(true);
       expect(await store.keys.remove("k1")).toBe(false);
-      await store.workers.put({ id: "local", state: "online", version: null, lastSeenAt: 1 });
-      await store.workers.put({ id: "local", state: "unreachable", version: "0.1.0", lastSeenAt: 2 });
-      expect(await store.workers.list()).toEqual([{ id: "local", state: "unreachable", version: "0.1.0", lastSeenAt: 2 }]);
+      await store.workers.remember("local", "online", 1);
+      await store.workers.remember("local", "unreachable", 2);
+      expect(await store.workers.list()).toMatchObject([{ id: "local", state: "unreachable", lastHeartbeatAt: 2 }]);
       await store.ping();
     });
   });

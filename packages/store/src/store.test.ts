@@ -26,7 +26,7 @@ it("opens a database again with what was in it, readable by its owner only", asy
   try {
     const file = join(path, "caisson.db");
     await using first = await openSqlite({ path: file, clock: Date });
-    await first.workers.put({ id: "local", state: "online", version: "1", lastSeenAt: 5 });
+    await first.workers.remember("local", "online", 5);
     await first.close();
     await using second = await openSqlite({ path: file, clock: Date });
     expect(await second.workers.list()).toHaveLength(1);

@@ -51,7 +51,7 @@ export class KyselyStore implements Store {
     this.webhooks = new WebhookRepository(db, clock, this.events);
     this.deliveries = new DeliveryRepository(db, clock);
     this.keys = new KeyRepository(db);
-    this.workers = new WorkerRepository(db);
+    this.workers = new WorkerRepository(db, clock);
     this.ports = new PortRepository(db, clock, this.events);
   }
 

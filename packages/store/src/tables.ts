@@ -12,6 +12,9 @@ export interface SandboxTable {
   reason_message: string | null;
   worker_id: string;
   owner_id: string | null;
+  tenant_id: string | null;
+  /** JSON of `PlacementRecord`: why it is on its worker, and what it asked of workers; null on rows of old. */
+  placement: string | null;
   /** JSON of `SandboxSpec`. */
   spec: string;
   /** JSON of the environment; null once the sandbox has ended, so that secrets do not outlive it. */
@@ -146,13 +149,99 @@ export interface ApiKeyTable {
   created_at: number;
 }
 
-/** Workers seen. */
+/** Workers that were added or heard of; removed ones stay while a lease or an event may name them, until retention removes them. */
 export interface WorkerTable {
   id: string;
-  /** `online` or `unreachable`. */
+  /** Grows by one with every write that is fenced; heartbeats do not touch it. */
+  version: number;
+  /** One of `WORKER_STATES`. */
   state: string;
-  version: string | null;
+  /** 1: an admin drains it. */
+  admin_drain: number;
+  /** 1: it drains itself, because it shuts down. */
+  self_drain: number;
+  tenant_id: string | null;
+  /** One of `WORKER_CREDENTIALS`; null until it showed one. */
+  credential: string | null;
+  /** Certificates and tokens issued before this time are refused; null when nothing was revoked. */
+  revoked_before: number | null;
+  build: string | null;
+  /** Random id of the worker's present run, and the highest heartbeat of it. */
+  session: string | null;
+  sequence: number;
+  /** JSON of labels. */
+  labels: string;
+  providers_digest: string | null;
+  /** JSON array of provider reports. */
+  providers: string;
+  /** JSON array of image names. */
+  images: string;
+  /** JSON of `Amounts`: what it has, and what was in use at the last heartbeat. */
+  capacity: string;
+  used: string | null;
+  /** What its leases were promised; changed in the transaction that makes, moves or ends a lease. */
+  reserved_sandboxes: number;
+  reserved_memory_mb: number;
+  reserved_vcpus: number;
+  reserved_disk_mb: number;
+  preview_domain: string | null;
+  preview_url: string | null;
+  public_url: string | null;
+  advertise_addr: string | null;
+  on_control_loss: string;
+  last_heartbeat_at: number | null;
+  /** Which control plane reconciles it, and until when that holds. */
+  reconciled_by: string | null;
+  reconciled_until: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** One-time tokens for registering a worker; the token itself is never stored. */
+export interface WorkerInvitationTable {
+  id: string;
+  /** Null: the worker names itself. */
+  worker_id: string | null;
+  tenant_id: string | null;
+  /** SHA-256 of the token, hex. */
+  hash: string;
+  created_at: number;
+  expires_at: number;
+  used_at: number | null;
+}
+
+/** Refresh tokens of workers. Of one family only the newest, and the one before until the newest was used, are good. */
+export interface WorkerRefreshTokenTable {
+  id: string;
+  worker_id: string;
+  /** All tokens that came one from another. */
+  family: string;
+  /** SHA-256 of the token, hex. */
+  hash: string;
+  /** The token it was got with; null for the first. */
+  parent_id: string | null;
+  created_at: number;
+  expires_at: number;
+  /** When its worker was seen with what was issued beside it: from then on its parent is revoked. */
+  confirmed_at: number | null;
+  revoked_at: number | null;
+}
+
+/** Control planes that share this database and are alive. */
+export interface ControlPlaneTable {
+  /** Random id of this run of its process. */
+  id: string;
+  url: string;
+  build: string;
+  started_at: number;
   last_seen_at: number;
+}
+
+/** Keys that all control planes share: the installation's authority, the keys that sign tokens. */
+export interface ClusterSecretTable {
+  name: string;
+  value: string;
+  created_at: number;
 }
 
 /** Ports whose visibility was set; gone with the end of their sandbox. */
@@ -176,5 +265,9 @@ export interface Tables {
   webhook_deliveries: DeliveryTable;
   api_keys: ApiKeyTable;
   workers: WorkerTable;
+  worker_invitations: WorkerInvitationTable;
+  worker_refresh_tokens: WorkerRefreshTokenTable;
+  control_planes: ControlPlaneTable;
+  cluster_secrets: ClusterSecretTable;
   ports: PortTable;
 }

@@ -1,42 +1,32 @@
+import type { WorkerState } from "@caisson/contract";
 import type { Kysely } from "kysely";
-import { z } from "zod";
+import type { StoreClock } from "./sandbox-repository.ts";
 import type { Tables } from "./tables.ts";
+import { decodeWorker, encodeWorker, newWorker, type WorkerRecord } from "./worker-record.ts";
 
-/** Whether a worker answers. */
-export type WorkerState = "online" | "unreachable";
-
-const stateSchema: z.ZodType<WorkerState> = z.enum(["online", "unreachable"]);
-
-/** A worker as the store remembers it. */
-export interface WorkerRecord {
-  readonly id: string;
-  readonly state: WorkerState;
-  readonly version: string | null;
-  /** Last time it answered, ms since the Unix epoch. */
-  readonly lastSeenAt: number;
-}
-
-/** Workers seen. */
+/** Workers that were added or heard of. */
 export class WorkerRepository {
   readonly #db: Kysely<Tables>;
+  readonly #clock: StoreClock;
 
-  constructor(db: Kysely<Tables>) {
+  constructor(db: Kysely<Tables>, clock: StoreClock) {
     this.#db = db;
+    this.#clock = clock;
   }
 
-  /** Writes what is known of a worker. */
-  async put(worker: WorkerRecord): Promise<void> {
-    const row = { id: worker.id, state: worker.state, version: worker.version, last_seen_at: worker.lastSeenAt };
+  /** Writes whether a worker answers, and when it last did. */
+  async remember(id: string, state: WorkerState, lastHeartbeatAt: number): Promise<void> {
+    const now = this.#clock.now();
     await this.#db
       .insertInto("workers")
-      .values(row)
-      .onConflict((conflict) => conflict.column("id").doUpdateSet(row))
+      .values({ ...encodeWorker(newWorker(id, now)), state, last_heartbeat_at: lastHeartbeatAt })
+      .onConflict((conflict) => conflict.column("id").doUpdateSet({ state, last_heartbeat_at: lastHeartbeatAt, updated_at: now }))
       .execute();
   }
 
   /** All workers ever seen, by id. */
   async list(): Promise<readonly WorkerRecord[]> {
     const rows = await this.#db.selectFrom("workers").selectAll().orderBy("id").execute();
-    return rows.map((row) => ({ id: row.id, state: stateSchema.parse(row.state), version: row.version, lastSeenAt: row.last_seen_at }));
+    return rows.map(decodeWorker);
   }
 }

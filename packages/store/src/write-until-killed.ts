@@ -13,6 +13,8 @@ async function writer(name: string): Promise<never> {
       id,
       workerId: "local",
       ownerId: null,
+      tenantId: null,
+      placement: null,
       spec: { provider: "oci", image: "host", resources: {}, network: "none" },
       env: {},
       metadata: { name },

@@ -10,7 +10,7 @@ export interface ConfigSection {
 
 export interface ConfigKey {
   readonly kind: "key";
-  readonly type: "string" | "number" | "boolean" | "list";
+  readonly type: "string" | "number" | "boolean" | "list" | "map";
 }
 
 interface JsonSchema {
@@ -18,6 +18,7 @@ interface JsonSchema {
   readonly $defs?: Readonly<Record<string, JsonSchema>>;
   readonly type?: string;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly additionalProperties?: unknown;
 }
 
 let tree: ConfigSection | undefined;
@@ -37,6 +38,8 @@ function toNode(schema: JsonSchema, definitions: Readonly<Record<string, JsonSch
   if (referred !== undefined) return toNode(referred, definitions);
   switch (schema.type) {
     case "object":
+      // Keys of the user's own, such as labels: all of it is one value.
+      if (typeof schema.additionalProperties === "object") return { kind: "key", type: "map" };
       return {
         kind: "section",
         children: new Map(Object.entries(schema.properties ?? {}).map(([name, child]) => [name, toNode(child, definitions)])),

@@ -18,7 +18,7 @@ export interface EnvOverlay {
 }
 
 /**
- * Reads `CAISSON_<SECTION>__<KEY>` variables, typed by the schema: numbers, booleans, comma-separated lists. A variable that
+ * Reads `CAISSON_<SECTION>__<KEY>` variables, typed by the schema: numbers, booleans, comma-separated lists, `name=value` pairs. A variable that
  * looks like ours (a double underscore, or the name of a section first) but names no key is a mistake. Other `CAISSON_`
  * variables, such as the client's `CAISSON_URL`, are left alone.
  */
@@ -53,7 +53,13 @@ export function envName(path: readonly string[]): string {
   return PREFIX + path.join("__").toUpperCase();
 }
 
-const KINDS = { number: "a number", boolean: "true or false", list: "a comma-separated list", string: "text" } as const;
+const KINDS = {
+  number: "a number",
+  boolean: "true or false",
+  list: "a comma-separated list",
+  map: "name=value pairs with commas between",
+  string: "text",
+} as const;
 
 function typed(text: string, type: ConfigKey["type"]): unknown {
   switch (type) {
@@ -68,9 +74,20 @@ function typed(text: string, type: ConfigKey["type"]): unknown {
         .split(",")
         .map((item) => item.trim())
         .filter((item) => item !== "");
+    case "map":
+      return mapOf(text);
     default:
       return type satisfies never;
   }
+}
+
+function mapOf(text: string): Record<string, string> | undefined {
+  const pairs = text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+  if (pairs.some((pair) => pair.indexOf("=") < 1)) return undefined;
+  return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]));
 }
 
 function startsLikeSection(word: string): boolean {

@@ -6,7 +6,7 @@ import { errors } from "./route-schema.ts";
 
 const workerSchema = z
   .strictObject({ id: z.string(), version: z.string(), preview_domain: z.string().nullable(), providers: z.array(providerReportSchema) })
-  .meta({ id: "Worker", description: "A worker and what its machine can do" });
+  .meta({ id: "WorkerDescription", description: "A worker and what its machine can do" });
 
 /** What there is to run sandboxes. */
 export function systemRoutes(app: App, { describeWorkers }: Services): void {

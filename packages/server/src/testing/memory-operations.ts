@@ -157,6 +157,8 @@ function fresh(request: CreateSandbox): Sandbox {
     disk_mb: request.disk_mb ?? null,
     network: "none",
     owner_id: request.owner_id ?? null,
+    tenant_id: request.tenant_id ?? null,
+    placement: null,
     worker_id: "local",
     preview_domain: null,
     metadata: request.metadata ?? {},

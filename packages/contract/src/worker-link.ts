@@ -1,0 +1,73 @@
+import { z } from "zod";
+import { providerReportSchema } from "./capability.ts";
+import { SANDBOX_ID_PATTERN } from "./id.ts";
+import { amountsSchema, CONTROL_LOSS_POLICIES, workerLabelsSchema } from "./worker.ts";
+
+/** Token of the `Upgrade` header by which a connection becomes a link between a worker and a control plane. */
+export const LINK_UPGRADE = "caisson-link";
+
+/** Path of the link on whichever side is dialled; the worker's id is in its credential. */
+export const LINK_PATH = "/api/v1/link";
+
+/*
+ * Messages of `control.*`. A receiver takes fields of later versions without a word: nothing here is a limit or a promise to
+ * enforce. Parameters of `worker.*` are the opposite: what is unknown there is refused, and a sender first looks at the
+ * features of the other side's hello.
+ */
+
+/** Parameters of `control.heartbeat`: about a thousand bytes, however many sandboxes there are. */
+export const heartbeatSchema = z.object({
+  /** Random id of this run of the worker's process. */
+  session: z.string().min(1).max(64),
+  /** Grows by one with every heartbeat of a session; one that is not higher than the last is dropped. */
+  sequence: z.int().min(0),
+  version: z.string().max(64),
+  /** Wall-clock time of the worker in ms: shown when it is off, used for nothing. */
+  now: z.number(),
+  draining: z.boolean(),
+  labels: workerLabelsSchema,
+  capacity: amountsSchema,
+  used: amountsSchema,
+  /** Digest of `providers`; they are sent when the other side does not know this digest, or asks. */
+  providers_digest: z.string().max(64),
+  providers: z.array(providerReportSchema).max(32).optional(),
+  /** Names of images that are there, so that a sandbox can go where its image is. At most 256. */
+  images: z.array(z.string().max(512)).max(256),
+  preview_domain: z.string().max(253).nullable(),
+  preview_url: z.string().max(512).nullable(),
+  public_url: z.string().max(512).nullable(),
+  advertise_addr: z.string().max(512).nullable(),
+  on_control_loss: z.enum(CONTROL_LOSS_POLICIES),
+});
+export type Heartbeat = z.infer<typeof heartbeatSchema>;
+
+/** Reply to `control.heartbeat`. */
+export const heartbeatReplySchema = z.object({
+  /** For how long from its receipt the worker's leases are good, in ms: it starts nothing new after that. */
+  lease_ms: z.int().min(1),
+  /** The other side wants `providers` with the next heartbeat. */
+  send_providers: z.boolean(),
+  /** An admin drains the worker. */
+  drain: z.boolean(),
+  /** Addresses of all live control planes: the worker keeps a link to each. */
+  control_planes: z.array(z.object({ id: z.string().max(64), url: z.string().max(512) })).max(64),
+  /** Public keys (JWK set) that sign tokens for clients that come to the worker directly. */
+  keys: z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(16) }),
+});
+export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;
+
+const refFields = { sandbox_id: z.string().regex(SANDBOX_ID_PATTERN), epoch: z.int().min(0) };
+
+/** Parameters of `control.report`: something happened to a sandbox, ask about it soon. No promise that it is ever sent. */
+export const reportSchema = z.object({ ...refFields });
+export type Report = z.infer<typeof reportSchema>;
+
+/** Parameters of `control.processes`: processes of a sandbox started or ended past the control plane, ask its agent. */
+export const processesChangedSchema = z.object({ ...refFields, key_name: z.string().max(128).nullable() });
+export type ProcessesChanged = z.infer<typeof processesChangedSchema>;
+
+/** Parameters and reply of `control.port_access`. */
+export const portAccessSchema = z.object({ ...refFields, port: z.int().min(1).max(65_535) });
+export type PortAccess = z.infer<typeof portAccessSchema>;
+export const portAccessReplySchema = z.object({ access: z.enum(["public", "private", "ended"]) });
+export type PortAccessReply = z.infer<typeof portAccessReplySchema>;

@@ -1,0 +1,55 @@
+import type {
+  AddWorker,
+  RefreshWorker,
+  RegisterWorker,
+  Scope,
+  WorkerCredential,
+  WorkerCredentials,
+  WorkerInvitation,
+} from "@caisson/contract";
+
+/** What someone shows who says to be a worker. */
+export interface PresentedCredential {
+  /** `Authorization: Bearer`: a shared or static token, or the JSON Web Token of a registered worker. */
+  readonly token: string;
+  /** Id it says to have (`X-Worker-ID`); needed with a shared token, else checked against what the credential says. */
+  readonly workerId?: string;
+  /** Proof that it holds the private key of its certificate (`X-Worker-Proof`); needed with a JSON Web Token. */
+  readonly proof?: string;
+  /** Client certificate of the TLS connection, DER, where one came. */
+  readonly certificate?: Uint8Array;
+}
+
+/** A worker whose credential was right. */
+export interface WorkerIdentity {
+  readonly workerId: string;
+  readonly credential: Exclude<WorkerCredential, "local">;
+  readonly tenantId: string | null;
+  readonly scopes: ReadonlySet<Scope>;
+  /** When the credential ends, in ms since the Unix epoch; null for static ones. A link is ended then. */
+  readonly expiresAt: number | null;
+  /** When it was issued; what was issued before a revocation is refused. Null for static ones. */
+  readonly issuedAt: number | null;
+}
+
+/**
+ * Who is a worker. Every failure is `unauthorized` with a message that says what was wrong and tells no secret. A credential
+ * that was right belongs to its worker alone: it opens nothing of another one.
+ */
+export interface WorkerIdentities {
+  /** Makes a one-time token. `already_exists` for the id of a worker that is registered and not removed. */
+  invite(request: AddWorker): Promise<WorkerInvitation>;
+  /** Uses up a one-time token. The answer may be lost: the same token and key pair again, until it was confirmed, is answered anew. */
+  register(request: RegisterWorker): Promise<WorkerCredentials>;
+  /**
+   * Issues the next token, certificate and refresh token. The old refresh token stays good until its worker was seen with what
+   * was issued last. A refresh token that was revoked is refused, reported (`worker.refused`), and revokes its whole family.
+   */
+  refresh(request: RefreshWorker): Promise<WorkerCredentials>;
+  /** Checks what was shown; confirms the newest refresh token of a worker that shows what came with it. */
+  verify(presented: PresentedCredential): Promise<WorkerIdentity>;
+  /** Refuses everything that was issued to a worker until now. Effective at the next call of `stillGood` on any control plane. */
+  revoke(workerId: string): Promise<void>;
+  /** Whether an identity that was verified before is good now; asked with every heartbeat. */
+  stillGood(identity: WorkerIdentity): Promise<boolean>;
+}

@@ -1,0 +1,92 @@
+import type { Kysely } from "kysely";
+import type { Migration } from "kysely/migration";
+import type { Flavour } from "./flavour.ts";
+
+/** Many workers and many control planes: what each worker is and was promised, its credentials, and keys that are shared. */
+export function fleet({ int }: Flavour): Migration {
+  return {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema.alterTable("sandboxes").addColumn("tenant_id", "text").execute();
+      await db.schema.alterTable("sandboxes").addColumn("placement", "text").execute();
+      await db.schema.createIndex("sandboxes_worker").on("sandboxes").columns(["worker_id", "created_at", "id"]).execute();
+
+      // It told only when a worker was last seen; heartbeats tell all of it again.
+      await db.schema.dropTable("workers").execute();
+      await db.schema
+        .createTable("workers")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("version", int, (column) => column.notNull())
+        .addColumn("state", "text", (column) => column.notNull())
+        .addColumn("admin_drain", int, (column) => column.notNull().defaultTo(0))
+        .addColumn("self_drain", int, (column) => column.notNull().defaultTo(0))
+        .addColumn("tenant_id", "text")
+        .addColumn("credential", "text")
+        .addColumn("revoked_before", int)
+        .addColumn("build", "text")
+        .addColumn("session", "text")
+        .addColumn("sequence", int, (column) => column.notNull().defaultTo(0))
+        .addColumn("labels", "text", (column) => column.notNull())
+        .addColumn("providers_digest", "text")
+        .addColumn("providers", "text", (column) => column.notNull())
+        .addColumn("images", "text", (column) => column.notNull())
+        .addColumn("capacity", "text", (column) => column.notNull())
+        .addColumn("used", "text")
+        .addColumn("reserved_sandboxes", int, (column) => column.notNull().defaultTo(0))
+        .addColumn("reserved_memory_mb", int, (column) => column.notNull().defaultTo(0))
+        .addColumn("reserved_vcpus", "double precision", (column) => column.notNull().defaultTo(0))
+        .addColumn("reserved_disk_mb", int, (column) => column.notNull().defaultTo(0))
+        .addColumn("preview_domain", "text")
+        .addColumn("preview_url", "text")
+        .addColumn("public_url", "text")
+        .addColumn("advertise_addr", "text")
+        .addColumn("on_control_loss", "text", (column) => column.notNull())
+        .addColumn("last_heartbeat_at", int)
+        .addColumn("reconciled_by", "text")
+        .addColumn("reconciled_until", int)
+        .addColumn("created_at", int, (column) => column.notNull())
+        .addColumn("updated_at", int, (column) => column.notNull())
+        .execute();
+
+      await db.schema
+        .createTable("worker_invitations")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("worker_id", "text")
+        .addColumn("tenant_id", "text")
+        .addColumn("hash", "text", (column) => column.notNull().unique())
+        .addColumn("created_at", int, (column) => column.notNull())
+        .addColumn("expires_at", int, (column) => column.notNull())
+        .addColumn("used_at", int)
+        .execute();
+
+      await db.schema
+        .createTable("worker_refresh_tokens")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("worker_id", "text", (column) => column.notNull().references("workers.id").onDelete("cascade"))
+        .addColumn("family", "text", (column) => column.notNull())
+        .addColumn("hash", "text", (column) => column.notNull().unique())
+        .addColumn("parent_id", "text")
+        .addColumn("created_at", int, (column) => column.notNull())
+        .addColumn("expires_at", int, (column) => column.notNull())
+        .addColumn("confirmed_at", int)
+        .addColumn("revoked_at", int)
+        .execute();
+      await db.schema.createIndex("worker_refresh_tokens_worker").on("worker_refresh_tokens").columns(["worker_id", "family"]).execute();
+
+      await db.schema
+        .createTable("control_planes")
+        .addColumn("id", "text", (column) => column.primaryKey())
+        .addColumn("url", "text", (column) => column.notNull())
+        .addColumn("build", "text", (column) => column.notNull())
+        .addColumn("started_at", int, (column) => column.notNull())
+        .addColumn("last_seen_at", int, (column) => column.notNull())
+        .execute();
+
+      await db.schema
+        .createTable("cluster_secrets")
+        .addColumn("name", "text", (column) => column.primaryKey())
+        .addColumn("value", "text", (column) => column.notNull())
+        .addColumn("created_at", int, (column) => column.notNull())
+        .execute();
+    },
+  };
+}
