@@ -7,6 +7,7 @@ export type { EventFilter, EventPage, EventRepository, NewEvent } from "./event-
 export type { EndedProcess, ExecLogRepository, ProcessExit, ProcessRecord, ProcessRef, StartedProcess } from "./exec-log-repository.ts";
 export type { WorkerRepository } from "./worker-repository.ts";
 export { NO_AMOUNTS, type WorkerRecord } from "./worker-record.ts";
+export type { ClusterSecretRepository } from "./cluster-secret-repository.ts";
 export type { PortRecord, PortRepository } from "./port-repository.ts";
 export { DEFAULT_RETENTION, type Purged, type Retention } from "./retention.ts";
 export { IDEMPOTENCY_KEY_MS, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";

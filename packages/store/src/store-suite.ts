@@ -429,5 +429,13 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect(await store.workers.list()).toMatchObject([{ id: "local", state: "unreachable", lastHeartbeatAt: 2 }]);
       await store.ping();
     });
+
+    it("makes a shared secret once, however many ask for it at the same time", async () => {
+      expect(await store.clusterSecrets.get("a")).toBeUndefined();
+      const made = await Promise.all([1, 2, 3].map((one) => store.clusterSecrets.getOrMake("a", async () => `secret ${one}`)));
+      expect(new Set(made).size).toBe(1);
+      expect(await store.clusterSecrets.getOrMake("a", () => "another")).toBe(made[0]);
+      expect(await store.clusterSecrets.get("a")).toBe(made[0]);
+    });
   });
 }

@@ -1,4 +1,5 @@
 import { sql, type Kysely } from "kysely";
+import { ClusterSecretRepository } from "./cluster-secret-repository.ts";
 import { DeliveryRepository } from "./delivery-repository.ts";
 import { EventRepository } from "./event-repository.ts";
 import { ExecLogRepository } from "./exec-log-repository.ts";
@@ -21,6 +22,7 @@ export interface Store extends AsyncDisposable {
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly ports: PortRepository;
+  readonly clusterSecrets: ClusterSecretRepository;
   /** Removes one batch of history that is older than the retention. */
   purge(retention?: Retention): Promise<Purged>;
   /** Rejects when the database does not answer. */
@@ -39,6 +41,7 @@ export class KyselyStore implements Store {
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly ports: PortRepository;
+  readonly clusterSecrets: ClusterSecretRepository;
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
 
@@ -53,6 +56,7 @@ export class KyselyStore implements Store {
     this.keys = new KeyRepository(db);
     this.workers = new WorkerRepository(db, clock);
     this.ports = new PortRepository(db, clock, this.events);
+    this.clusterSecrets = new ClusterSecretRepository(db, clock);
   }
 
   purge(retention: Retention = DEFAULT_RETENTION): Promise<Purged> {
