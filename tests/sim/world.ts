@@ -1,11 +1,12 @@
 import type { Clock } from "@caisson/contract";
 import { Orchestrator, SteadyClock, type ControlDefaults, type OrchestratorOptions } from "@caisson/control";
-import { openSqlite, type Store } from "@caisson/store";
+import type { Store } from "@caisson/store";
 import { SeededRandom } from "@caisson/testkit";
 import { guestOf } from "./sim-guest.ts";
 import { Ledger } from "./ledger.ts";
 import { SimHost, SimMachine } from "./sim-host.ts";
 import { SimProcess, type WallTime } from "./sim-process.ts";
+import { SimDatabase } from "./sim-database.ts";
 import { Simulation, Violation } from "./simulation.ts";
 import { simStore, type StoreFaults } from "./sim-store.ts";
 import { Users } from "./users.ts";
@@ -42,7 +43,7 @@ export async function play(seed: number, options: { readonly plant?: Plant; read
     if (!(error instanceof Violation)) throw error;
     violation = error;
   } finally {
-    await world.close();
+    world.close();
   }
   const entries = [...world.ledger.entries.values()];
   const acknowledged = entries.filter((entry) => entry.acknowledged).length;
@@ -86,14 +87,15 @@ class World {
 
   static async open(seed: number, plant: Plant, recording: boolean): Promise<World> {
     const world = new World(seed, plant, recording);
-    const now = (): number => world.#steady?.now() ?? START;
-    world.#store = await openSqlite({ path: ":memory:", clock: { now } });
+    const database = await SimDatabase.shared();
+    database.clear();
+    database.now = () => world.#steady?.now() ?? START;
+    world.#store = database.store;
     return world;
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#process?.crash();
-    await this.#store?.close();
   }
 
   async play(): Promise<void> {

@@ -13,12 +13,22 @@ import type { Tables } from "./tables.ts";
 /** How long a statement waits for another process that writes, in ms. */
 const BUSY_TIMEOUT_MS = 5_000;
 
-/** Opens, and makes if needed, the embedded database. `:memory:` for one that ends with the process. */
-export async function openSqlite(options: { readonly path: string; readonly clock: StoreClock }): Promise<Store> {
+/** What `openSqlite` opens. */
+export interface SqliteOptions {
+  /** Path of the file; `:memory:` for a database that ends with the process. */
+  readonly path: string;
+  readonly clock: StoreClock;
+  /** Called with the connection when its tables are there: for tests that look at what is written, or empty it between two runs. */
+  readonly prepare?: (database: DatabaseSync) => void;
+}
+
+/** Opens, and makes if needed, the embedded database. */
+export async function openSqlite(options: SqliteOptions): Promise<Store> {
   const database = openDatabase(options.path);
   try {
     const db = new Kysely<Tables>({ dialect: new SqliteDialect(database) });
     await migrate(db as unknown as Kysely<never>, SQLITE_FLAVOUR);
+    options.prepare?.(database);
     return new KyselyStore(db, options.clock, lazySqliteTransaction(db));
   } catch (error) {
     database.close();
