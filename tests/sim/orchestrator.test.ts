@@ -231,7 +231,7 @@ describe("reconciliation", () => {
     expect(await bench.orchestrator.get(id)).toMatchObject({ state: "running" });
     await bench.pass(60_000);
     expect(await bench.orchestrator.get(id)).toMatchObject({ state: "missing", reason: { code: "worker_unavailable" } });
-    expect(await bench.orchestrator.health()).toEqual({ store: true, workers: 0 });
+    expect(await bench.orchestrator.health()).toMatchObject({ store: true, workers: { online: 0, unreachable: 1 } });
     expect(await bench.failure(bench.orchestrator.withGuest(id, "stats", (guest) => guest.stats()))).toMatchObject({
       code: "worker_unavailable",
       entry: { status: 503 },
@@ -239,7 +239,7 @@ describe("reconciliation", () => {
     bench.machine.partitioned = false;
     await bench.pass(30_000);
     expect(await bench.orchestrator.get(id)).toMatchObject({ state: "running", reason: null });
-    expect(await bench.orchestrator.health()).toEqual({ store: true, workers: 1 });
+    expect(await bench.orchestrator.health()).toMatchObject({ store: true, workers: { online: 1, unreachable: 0 } });
   });
 
   it("shows an agent that falls silent and one that speaks again", async () => {
@@ -315,6 +315,8 @@ describe("lists", () => {
     expect(await ids({ metadata: "team=b" })).toEqual([]);
     expect(await ids({ state: "running, unhealthy", limit: 1 })).toHaveLength(1);
     expect(await ids({ state: "paused" })).toEqual([]);
+    expect(await ids({ worker_id: one.worker_id })).toHaveLength(2);
+    expect(await ids({ worker_id: "elsewhere" })).toEqual([]);
     for (const [query, path] of [
       [{ state: "sleeping" }, "state"],
       [{ metadata: "team" }, "metadata"],

@@ -84,7 +84,7 @@ export const sandboxSchema = z
     network: z.literal("none"),
     owner_id: z.string().nullable(),
     tenant_id: z.string().nullable(),
-    worker_id: z.string().nullable(),
+    worker_id: z.string().meta({ description: "The worker it lives on" }),
     placement: placementSchema.nullable().meta({ description: "Why it is on this worker" }),
     preview_domain: z.string().nullable(),
     metadata: metadataSchema,

@@ -9,6 +9,7 @@ export function listFilter(query: ListSandboxesQuery): SandboxFilter {
   return {
     states: states(query.state),
     metadata: metadata(query.metadata),
+    ...(query.worker_id === undefined ? {} : { workerId: query.worker_id }),
     limit: query.limit ?? DEFAULT_LIMIT,
     ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
   };

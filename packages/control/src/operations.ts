@@ -10,6 +10,7 @@ import type {
   ListSandboxesQuery,
   Sandbox,
   SandboxPage,
+  WorkerState,
 } from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
 import type { EventNews } from "./event-follower.ts";
@@ -60,6 +61,14 @@ export interface OperationOptions {
   readonly requestId?: string;
   /** Name of the key of who asks, for the exec log. */
   readonly keyName?: string;
+}
+
+/** How the whole is. */
+export interface HealthReport {
+  /** The database answers. */
+  readonly store: boolean;
+  /** Workers by state; null when the database does not answer. */
+  readonly workers: Readonly<Record<Exclude<WorkerState, "removed">, number>> | null;
 }
 
 /** A port whose visibility was set. */
@@ -121,6 +130,6 @@ export interface Operations {
    * position that was never given.
    */
   followEvents(query: FollowEventsQuery, options: OperationOptions & { readonly signal: AbortSignal }): Promise<AsyncIterable<EventNews>>;
-  /** Whether the database answers and the worker is there: for `/ready`. */
-  health(): Promise<{ readonly store: boolean; readonly workers: number }>;
+  /** Whether the database answers, and how many workers there are: for `/ready` and `/health`. */
+  health(): Promise<HealthReport>;
 }

@@ -35,7 +35,7 @@ import { HostDirectory } from "./host-directory.ts";
 import { listFilter } from "./list-filter.ts";
 import type { Logger } from "./logger.ts";
 import { meteredStats } from "./metered-stats.ts";
-import type { OperationName, OperationOptions, Operations, PortVisibility } from "./operations.ts";
+import type { HealthReport, OperationName, OperationOptions, Operations, PortVisibility } from "./operations.ts";
 import { checkTtl } from "./placement.ts";
 import { ProcessRecorder } from "./process-recorder.ts";
 import { Reaper } from "./reaper.ts";
@@ -345,14 +345,12 @@ export class Orchestrator implements Operations {
     );
   }
 
-  async health(): Promise<{ readonly store: boolean; readonly workers: number }> {
-    const workers = [...this.#reconcilers.values()].filter((reconciler) => reconciler.reachable).length;
+  async health(): Promise<HealthReport> {
     try {
-      await this.#options.store.ping();
-      return { store: true, workers };
+      return { store: true, workers: await this.#options.store.workers.count() };
     } catch (error) {
       this.#options.logger.error({ outcome: toCaissonError(error).code, err: error }, "the database does not answer");
-      return { store: false, workers };
+      return { store: false, workers: null };
     }
   }
 

@@ -4,6 +4,7 @@ import type {
   CreateToken,
   ExecLogEntry,
   ExecLogPage,
+  Placement,
   Sandbox as SandboxInfo,
   SandboxStats,
   Token,
@@ -32,6 +33,8 @@ export interface ListOptions extends ClientOptions {
   readonly state?: SandboxInfo["state"] | "all" | readonly SandboxInfo["state"][] | undefined;
   /** Labels that must all match. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** Only those of this worker. */
+  readonly workerId?: string | undefined;
   /** Sandboxes fetched at a time. @default 100 */
   readonly pageSize?: number | undefined;
 }
@@ -86,6 +89,14 @@ export class Sandbox implements AsyncDisposable {
    * ```ts
    * const sandbox = await Sandbox.create({ image: "host", ttl: "1h", metadata: { team: "a" } });
    * ```
+   *
+   * Where it may go, when there are several workers:
+   *
+   * ```ts no-run
+   * const onGpu = await Sandbox.create({ worker_labels: { gpu: "yes" }, tenant_id: "team-a" });
+   * console.log(onGpu.workerId, onGpu.placement?.reason);
+   * const there = await Sandbox.create({ worker_id: "worker-a" });
+   * ```
    */
   static async create(request: CreateSandbox = {}, options: ClientOptions & { readonly idempotencyKey?: string } = {}): Promise<Sandbox> {
     const client = options.client ?? new Caisson();
@@ -128,6 +139,7 @@ export class Sandbox implements AsyncDisposable {
       const query = {
         state: Array.isArray(state) ? state.join(",") : (state as string | undefined),
         metadata: Object.entries(options.metadata ?? {}).map(([key, value]) => `${key}=${value}`),
+        worker_id: options.workerId,
         limit: options.pageSize,
         cursor,
       };
@@ -146,6 +158,16 @@ export class Sandbox implements AsyncDisposable {
   /** Its id. */
   get id(): string {
     return this.#info.id;
+  }
+
+  /** The worker it lives on. */
+  get workerId(): string {
+    return this.#info.worker_id;
+  }
+
+  /** Why it is on that worker; null for one that was made before workers were chosen. */
+  get placement(): Placement | null {
+    return this.#info.placement;
   }
 
   /** What was known of it last; `refresh` asks anew. */

@@ -31,6 +31,7 @@ export interface SandboxFilter {
   /** `live` for all that have not ended. */
   readonly states: readonly SandboxState[] | "live" | "all";
   readonly metadata: Readonly<Record<string, string>>;
+  readonly workerId?: string;
   readonly limit: number;
   readonly cursor?: string;
 }
@@ -74,6 +75,7 @@ export class SandboxRepository {
     let query = this.#db.selectFrom("sandboxes").selectAll();
     if (filter.states === "live") query = query.where("ended_at", "is", null);
     else if (filter.states !== "all") query = query.where("state", "in", [...filter.states]);
+    if (filter.workerId !== undefined) query = query.where("worker_id", "=", filter.workerId);
     for (const [key, value] of Object.entries(filter.metadata)) {
       query = query.where((where) =>
         where.exists(

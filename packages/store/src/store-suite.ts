@@ -427,6 +427,7 @@ export function describeStore(descriptor: StoreDescriptor): void {
       await store.workers.remember("local", "online", 1);
       await store.workers.remember("local", "unreachable", 2);
       expect(await store.workers.list()).toMatchObject([{ id: "local", state: "unreachable", lastHeartbeatAt: 2 }]);
+      expect(await store.workers.count()).toEqual({ pending: 0, online: 0, draining: 0, unreachable: 1 });
       await store.ping();
     });
 

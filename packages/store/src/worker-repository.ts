@@ -24,6 +24,17 @@ export class WorkerRepository {
       .execute();
   }
 
+  /** How many workers are in each state but `removed`. */
+  async count(): Promise<Record<Exclude<WorkerState, "removed">, number>> {
+    const rows = await this.#db
+      .selectFrom("workers")
+      .select(["state", (select) => select.fn.countAll<number>().as("workers")])
+      .groupBy("state")
+      .execute();
+    const of = (state: WorkerState): number => Number(rows.find((row) => row.state === state)?.workers ?? 0);
+    return { pending: of("pending"), online: of("online"), draining: of("draining"), unreachable: of("unreachable") };
+  }
+
   /** All workers ever seen, by id. */
   async list(): Promise<readonly WorkerRecord[]> {
     const rows = await this.#db.selectFrom("workers").selectAll().orderBy("id").execute();

@@ -1,3 +1,4 @@
+import type { HealthReport } from "@caisson/control";
 import { z } from "zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
@@ -11,11 +12,19 @@ const liveSchema = z
 
 const checks = {
   store: z.boolean().meta({ description: "The database answers" }),
-  workers: z.int().meta({ description: "Workers that are there" }),
+  workers: z
+    .strictObject({
+      pending: z.int().meta({ description: "Added, and not heard of yet" }),
+      online: z.int().meta({ description: "Take sandboxes" }),
+      draining: z.int().meta({ description: "Keep what they have and take no more" }),
+      unreachable: z.int().meta({ description: "Silent" }),
+    })
+    .nullable()
+    .meta({ id: "WorkerCounts", description: "How many workers are in each state; null while the database does not answer" }),
 };
 const readySchema = z
   .strictObject({ status: z.enum(["ready", "not_ready"]), version: z.string(), uptime_ms: z.int(), ...checks })
-  .meta({ id: "Ready", description: "Whether sandboxes can be made" });
+  .meta({ id: "Ready", description: "Whether the server does its work" });
 const healthSchema = z
   .strictObject({ status: z.enum(["ok", "degraded"]), version: z.string(), uptime_ms: z.int(), ...checks })
   .meta({ id: "Health", description: "How the server is" });
@@ -26,17 +35,18 @@ export function healthRoutes(app: App, { operations, version, clock, logger }: S
   const base = (): { version: string; uptime_ms: number } => ({ version, uptime_ms: Math.round(clock.monotonic() - startedAt) });
   const hide = app.prefix === "";
 
-  async function check(): Promise<{ store: boolean; workers: number }> {
+  async function check(): Promise<HealthReport> {
     const stop = new AbortController();
+    const nothing: HealthReport = { store: false, workers: null };
     const late = clock.sleep(CHECK_MS, stop.signal).then(
-      () => ({ store: false, workers: 0 }),
-      () => ({ store: false, workers: 0 }),
+      () => nothing,
+      () => nothing,
     );
     try {
       return await Promise.race([operations.health(), late]);
     } catch (error) {
       logger.warn({ err: error }, "the health check failed");
-      return { store: false, workers: 0 };
+      return nothing;
     } finally {
       stop.abort();
     }
@@ -58,14 +68,14 @@ export function healthRoutes(app: App, { operations, version, clock, logger }: S
       hide,
       tags: ["System"],
       operationId: "ready",
-      summary: "Whether the server can make sandboxes",
-      description: "503 while the database or every worker is missing.",
+      summary: "Whether the server does its work",
+      description:
+        "503 while the database is missing. That there are workers is no condition: they come in through servers that are ready; `/health` tells when none is online.",
       response: { 200: readySchema, 503: readySchema },
     },
     handler: async (_request, reply) => {
       const found = await check();
-      const ready = found.store && found.workers > 0;
-      return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : "not_ready", ...base(), ...found });
+      return reply.code(found.store ? 200 : 503).send({ status: found.store ? "ready" : "not_ready", ...base(), ...found });
     },
   });
 
@@ -78,12 +88,12 @@ export function healthRoutes(app: App, { operations, version, clock, logger }: S
       tags: ["System"],
       operationId: "health",
       summary: "How the server is",
-      description: "Always 200 while the server answers; `status` says whether something is missing.",
+      description: "Always 200 while the server answers; `status` is `degraded` while the database is missing or no worker is online.",
       response: { 200: healthSchema },
     },
     handler: async (_request, reply) => {
       const found = await check();
-      return reply.send({ status: found.store && found.workers > 0 ? "ok" : "degraded", ...base(), ...found });
+      return reply.send({ status: (found.workers?.online ?? 0) > 0 ? "ok" : "degraded", ...base(), ...found });
     },
   });
 }

@@ -194,18 +194,24 @@ describe("keys", () => {
     for (const base of ["", "/api/v1"]) {
       expect(await (await fetch(`${server.url}${base}/live`)).json()).toMatchObject({ status: "alive", version: "0.1.0" });
       expect((await fetch(`${server.url}${base}/ready`)).status).toBe(200);
-      expect(await (await fetch(`${server.url}${base}/health`)).json()).toMatchObject({ status: "ok", store: true, workers: 1 });
+      expect(await (await fetch(`${server.url}${base}/health`)).json()).toMatchObject({
+        status: "ok",
+        store: true,
+        workers: { online: 1, draining: 0, unreachable: 0, pending: 0 },
+      });
     }
   });
 
-  it("readiness fails without store or worker", async () => {
-    server.operations.healthy = { store: false, workers: 1 };
+  it("readiness fails without the database, and health is degraded without a worker that is online", async () => {
+    const before = server.operations.healthy;
+    server.operations.healthy = { store: false, workers: null };
     const response = await fetch(`${server.url}/ready`);
-    expect([response.status, await response.json()]).toMatchObject([503, { status: "not_ready", store: false }]);
-    server.operations.healthy = { store: true, workers: 0 };
-    expect((await fetch(`${server.url}/ready`)).status).toBe(503);
+    expect([response.status, await response.json()]).toMatchObject([503, { status: "not_ready", store: false, workers: null }]);
     expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({ status: "degraded" });
-    server.operations.healthy = { store: true, workers: 1 };
+    server.operations.healthy = { store: true, workers: { pending: 1, online: 0, draining: 2, unreachable: 0 } };
+    expect((await fetch(`${server.url}/ready`)).status).toBe(200);
+    expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({ status: "degraded", workers: { draining: 2 } });
+    server.operations.healthy = before;
   });
 });
 

@@ -1,5 +1,5 @@
 import { CaissonError, newId, systemRandom, type CreateSandbox, type Event, type Sandbox } from "@caisson/contract";
-import type { Operations } from "@caisson/control";
+import type { HealthReport, Operations } from "@caisson/control";
 import type { Guest } from "@caisson/guest";
 
 /** Operations over sandboxes that are only records; every one has the same guest. */
@@ -11,7 +11,7 @@ export class MemoryOperations implements Operations {
   /** Visibility of ports by sandbox. */
   readonly #ports = new Map<string, Map<number, boolean>>();
   /** What `health` answers. */
-  healthy: { store: boolean; workers: number } = { store: true, workers: 1 };
+  healthy: HealthReport = { store: true, workers: { pending: 0, online: 1, draining: 0, unreachable: 0 } };
   /** Operations that go on now. */
   running = 0;
 
@@ -51,6 +51,7 @@ export class MemoryOperations implements Operations {
     const items = [...this.#sandboxes.values()]
       .toReversed()
       .filter((one) => (query.state === "all" ? true : (query.state ?? "running").split(",").includes(one.state)))
+      .filter((one) => query.worker_id === undefined || one.worker_id === query.worker_id)
       .filter((one) => pairs.every(([key = "", value]) => one.metadata[key] === value));
     const from = query.cursor === undefined ? 0 : Number(query.cursor);
     const to = from + (query.limit ?? 100);
