@@ -86,6 +86,7 @@ async function vitestSuites(node, args, { long, strict }) {
   rmSync(REPORT, { force: true });
   const env = childEnv({
     ...(long ? longSettings() : {}),
+    ...(strict && isRoot() ? { REQUIRE_LAB: process.env.REQUIRE_LAB ?? "1" } : {}),
     ...(strict ? { REQUIRE_PROVIDERS: process.env.REQUIRE_PROVIDERS ?? PROVIDERS, REQUIRE_IMAGES: process.env.REQUIRE_IMAGES ?? "1" } : {}),
   });
   const vitest = join(ROOT, "node_modules", "vitest", "vitest.mjs");

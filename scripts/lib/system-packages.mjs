@@ -40,6 +40,9 @@ export const TEST_NEEDS = [
   { present: program("vim"), packages: ["vim"] },
   { present: program("htop"), packages: ["htop"] },
   { present: program("curl"), packages: ["curl"] },
+  { present: program("ip"), packages: ["iproute2"] },
+  { present: program("nft"), packages: ["nftables"] },
+  { present: program("faketime"), packages: ["faketime"] },
   { present: anyFile("/etc/ssl/certs/ca-certificates.crt"), packages: ["ca-certificates"] },
 ];
 
