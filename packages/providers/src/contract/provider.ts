@@ -68,6 +68,8 @@ export interface ProviderContext {
 export interface Provider {
   readonly name: string;
   readonly tier: Tier;
+  /** Its boxes have a file tree of their own: the name of an image is taken as it is, and nothing is fetched. Default: no. */
+  readonly ownFiles?: true;
   /** What works on this machine and why not, from really booting a box within a time limit. Repeatable; leaves nothing behind. */
   probe(signal?: AbortSignal): Promise<ProviderReport>;
   /**

@@ -12,7 +12,7 @@ import { consolePage } from "../contract/console-page.ts";
 import type { Box, BoxSpec, BoxUsage, Handle, Provider, ProviderContext } from "../contract/provider.ts";
 import type { MockBox, MockMachine } from "./mock-machine.ts";
 
-const CAPABILITIES: Capabilities = { ...NO_CAPABILITIES, users: true, survives_restart: true };
+const CAPABILITIES: Capabilities = { ...NO_CAPABILITIES, users: true, images: true, survives_restart: true };
 const NOTHING_ENFORCED = "The mock runs in the server's own memory and enforces no limit.";
 const LIMITS: readonly (readonly [keyof Resources, string])[] = [
   ["memoryMb", "memory_mb"],
@@ -25,6 +25,7 @@ const LIMITS: readonly (readonly [keyof Resources, string])[] = [
 export class MockProvider implements Provider {
   readonly name = "mock";
   readonly tier = "none";
+  readonly ownFiles = true;
   readonly #machine: MockMachine;
   readonly #context: Pick<ProviderContext, "clock" | "log">;
   readonly #starting = new Map<string, Promise<unknown>>();
@@ -40,14 +41,14 @@ export class MockProvider implements Provider {
       name: this.name,
       tier: this.tier,
       available: true,
-      reason: "For tests and demonstrations only: it isolates nothing and understands a few shell commands.",
+      reason:
+        "For tests and demonstrations only: it isolates nothing, understands a few shell commands, and has the same few files whatever the image is called.",
       capabilities: CAPABILITIES,
       limits: {
         limit_memory: NOTHING_ENFORCED,
         limit_cpu: NOTHING_ENFORCED,
         limit_pids: NOTHING_ENFORCED,
         limit_disk: NOTHING_ENFORCED,
-        images: "The mock has a built-in file tree and runs no programs of an image.",
       },
       runtimes: [],
       probed_at: new Date(this.#context.clock.now()).toISOString(),
@@ -57,7 +58,6 @@ export class MockProvider implements Provider {
   async start(spec: BoxSpec, signal?: AbortSignal): Promise<Box> {
     for (const [field, name] of LIMITS) if (spec.resources[field] !== undefined) throw unsupported(`The mock cannot enforce ${name}.`);
     if (spec.runtime !== undefined) throw unsupported("The mock has no runtimes to choose from.");
-    if (spec.rootfs.kind !== "host") throw unsupported("The mock cannot run images; only `host`.");
     const before = this.#starting.get(spec.sandboxId) ?? Promise.resolve();
     const mine = before.catch(() => undefined).then(() => this.#start(spec, signal));
     this.#starting.set(spec.sandboxId, mine);

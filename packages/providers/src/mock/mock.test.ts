@@ -84,6 +84,6 @@ describe("faults of the mock", () => {
   it("says clearly that it isolates nothing", async () => {
     const report = await provider.probe();
     expect([report.tier, report.reason]).toEqual(["none", expect.stringContaining("isolates nothing")]);
-    expect(Object.values(report.limits ?? {}).length).toBe(5);
+    expect(Object.values(report.limits ?? {}).length).toBe(4);
   });
 });

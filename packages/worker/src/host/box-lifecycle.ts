@@ -1,6 +1,7 @@
 import { CaissonError, toCaissonError, type StartSandbox } from "@caisson/contract";
 import type { Box, BoxSpec, Handle, Provider } from "@caisson/providers";
 import { withDeadline } from "../durable/deadline.ts";
+import { HOST_IMAGE } from "../images/image-store.ts";
 import { askAgent } from "./ask-agent.ts";
 import type { BoxRecord } from "./box-record.ts";
 import type { HostParts } from "./host-parts.ts";
@@ -22,7 +23,7 @@ export class BoxLifecycle {
     let box: Box | undefined;
     let recorded = false;
     try {
-      const image = await images.use(spec.image, spec.sandboxId, signal);
+      const image = await images.use(provider.ownFiles === true ? HOST_IMAGE : spec.image, spec.sandboxId, signal);
       const starting = startingRecord(spec, image.digest, image.content);
       await records.write(starting);
       recorded = true;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { newId, systemClock, systemRandom, type Clock, type StartSandbox } from "@caisson/contract";
 import { GuestClient } from "@caisson/guest";
-import type { Provider } from "@caisson/providers";
+import { MockMachine, MockProvider, type Provider } from "@caisson/providers";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { boxesFolder, livingBoxes, ProcessProvider } from "../fixtures/process-provider.ts";
 import { ImageStore } from "../images/image-store.ts";
@@ -175,6 +175,18 @@ test("a start that fails leaves nothing, and the same epoch may be tried again",
   await expect(host.start({ ...spec(freshId()), image: "NO such image" })).rejects.toEqual(code("image_not_found"));
   await expect(host.start({ ...spec(freshId()), provider: "nope" })).rejects.toEqual(code("provider_not_found"));
   expect((await host.images.list())[0]).toMatchObject({ sandboxes: 1 });
+});
+
+test("a provider whose boxes have files of their own takes any image by name, and none is fetched", async () => {
+  const mock = new MockProvider(new MockMachine(systemClock), { clock: systemClock, log: () => undefined });
+  await host.close();
+  host = makeHost({}, systemClock, [mock, provider]);
+  const asked = { ...spec(freshId()), provider: "mock", image: "alpine:latest" };
+  expect(await host.start(asked)).toMatchObject({ state: "running", image: "alpine:latest", imageDigest: null });
+  expect(await host.inventory()).toMatchObject([{ sandboxId: asked.sandboxId, image: "alpine:latest" }]);
+  expect((await host.images.list()).map((image) => image.name)).toEqual(["host"]);
+  await host.destroy({ sandboxId: asked.sandboxId, epoch: 1 });
+  expect((await host.images.list())[0]).toMatchObject({ sandboxes: 0 });
 });
 
 test("an agent that never answers fails the start by name and leaves nothing", async () => {
