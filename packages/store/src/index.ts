@@ -6,6 +6,8 @@ export { hashKey, type ApiKeyRecord, type KeyRepository, type KeyRole } from "./
 export type { EventFilter, EventPage, EventRepository, NewEvent } from "./event-repository.ts";
 export type { EndedProcess, ExecLogRepository, ProcessExit, ProcessRecord, ProcessRef, StartedProcess } from "./exec-log-repository.ts";
 export type { WorkerRepository } from "./worker-repository.ts";
+export type { WorkerIdentityRepository } from "./worker-identity-repository.ts";
+export type * from "./worker-identity-record.ts";
 export { NO_AMOUNTS, type WorkerRecord } from "./worker-record.ts";
 export type { ClusterSecretRepository } from "./cluster-secret-repository.ts";
 export type { PortRecord, PortRepository } from "./port-repository.ts";

@@ -10,6 +10,7 @@ import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retenti
 import { SandboxRepository, type StoreClock } from "./sandbox-repository.ts";
 import type { Tables } from "./tables.ts";
 import { WebhookRepository } from "./webhook-repository.ts";
+import { WorkerIdentityRepository } from "./worker-identity-repository.ts";
 import { WorkerRepository } from "./worker-repository.ts";
 
 /** Everything that is kept. What a method resolved is on disk. */
@@ -21,6 +22,7 @@ export interface Store extends AsyncDisposable {
   readonly deliveries: DeliveryRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
+  readonly workerIdentities: WorkerIdentityRepository;
   readonly ports: PortRepository;
   readonly clusterSecrets: ClusterSecretRepository;
   /** Removes one batch of history that is older than the retention. */
@@ -40,6 +42,7 @@ export class KyselyStore implements Store {
   readonly deliveries: DeliveryRepository;
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
+  readonly workerIdentities: WorkerIdentityRepository;
   readonly ports: PortRepository;
   readonly clusterSecrets: ClusterSecretRepository;
   readonly #db: Kysely<Tables>;
@@ -55,6 +58,7 @@ export class KyselyStore implements Store {
     this.deliveries = new DeliveryRepository(db, clock);
     this.keys = new KeyRepository(db);
     this.workers = new WorkerRepository(db, clock);
+    this.workerIdentities = new WorkerIdentityRepository(db, clock, this.events);
     this.ports = new PortRepository(db, clock, this.events);
     this.clusterSecrets = new ClusterSecretRepository(db, clock);
   }

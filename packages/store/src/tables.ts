@@ -208,6 +208,9 @@ export interface WorkerInvitationTable {
   created_at: number;
   expires_at: number;
   used_at: number | null;
+  /** Which worker used it, and the thumbprint of its key: only that key may repeat a registration whose answer was lost. */
+  used_by: string | null;
+  key_thumbprint: string | null;
 }
 
 /** Refresh tokens of workers. Of one family only the newest, and the one before until the newest was used, are good. */
@@ -218,6 +221,8 @@ export interface WorkerRefreshTokenTable {
   family: string;
   /** SHA-256 of the token, hex. */
   hash: string;
+  /** Thumbprint of the worker's key (RFC 7638): the token is worth nothing without that key. */
+  key_thumbprint: string;
   /** The token it was got with; null for the first. */
   parent_id: string | null;
   created_at: number;
@@ -225,6 +230,12 @@ export interface WorkerRefreshTokenTable {
   /** When its worker was seen with what was issued beside it: from then on its parent is revoked. */
   confirmed_at: number | null;
   revoked_at: number | null;
+}
+
+/** Nonces that were proven, until they are over by themselves: on no control plane is one taken twice. */
+export interface UsedNonceTable {
+  nonce: string;
+  expires_at: number;
 }
 
 /** Control planes that share this database and are alive. */
@@ -267,6 +278,7 @@ export interface Tables {
   workers: WorkerTable;
   worker_invitations: WorkerInvitationTable;
   worker_refresh_tokens: WorkerRefreshTokenTable;
+  used_nonces: UsedNonceTable;
   control_planes: ControlPlaneTable;
   cluster_secrets: ClusterSecretTable;
   ports: PortTable;

@@ -20,6 +20,26 @@ export interface PresentedCredential {
   readonly certificate?: Uint8Array;
 }
 
+/** What a control plane shows a worker that it dials. */
+export interface LinkIntroduction {
+  /** Headers of the upgrade request; without the worker's nonce they only ask for one. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The nonce among them, which the worker's answer must prove. */
+  readonly nonce: string;
+}
+
+/** What a worker that was dialled shows with its `101`. */
+export interface LinkAnswer {
+  /** `X-Worker-ID`. */
+  readonly workerId: string | undefined;
+  /** `X-Worker-Proof`: over the nonce, by the key of its certificate, or by its shared or static token. */
+  readonly proof: string | undefined;
+  /** `X-Worker-Token`: its JSON Web Token; absent where it has a shared or static token. */
+  readonly token: string | undefined;
+  /** Certificate that it showed as a TLS server, DER, where one came. */
+  readonly certificate?: Uint8Array;
+}
+
 /** A worker whose credential was right. */
 export interface WorkerIdentity {
   readonly workerId: string;
@@ -33,8 +53,8 @@ export interface WorkerIdentity {
 }
 
 /**
- * Who is a worker. Every failure is `unauthorized` with a message that says what was wrong and tells no secret. A credential
- * that was right belongs to its worker alone: it opens nothing of another one.
+ * Who is a worker. Every failure is `unauthorized` with a message that says what was wrong and tells no secret, and a
+ * `detail.reason` for programs. A credential that was right belongs to its worker alone: it opens nothing of another one.
  */
 export interface WorkerIdentities {
   /** Makes a one-time token. `already_exists` for the id of a worker that is registered and not removed. */
@@ -48,6 +68,14 @@ export interface WorkerIdentities {
   refresh(request: RefreshWorker): Promise<WorkerCredentials>;
   /** Checks what was shown; confirms the newest refresh token of a worker that shows what came with it. */
   verify(presented: PresentedCredential): Promise<WorkerIdentity>;
+  /** A nonce for a worker that is to prove who it is, for `X-Link-Nonce` of the 401: good for a minute, on every control plane, once. */
+  challenge(): Promise<string>;
+  /** What to show a worker that is dialled. The first attempt has no nonce of the worker's; its 401 brings one (`X-Link-Nonce`). */
+  introduce(workerId: string, nonce: string | undefined): Promise<LinkIntroduction>;
+  /** Checks what a worker showed that was dialled, against the nonce of the introduction. */
+  verifyAnswer(workerId: string, nonce: string, answer: LinkAnswer): Promise<WorkerIdentity>;
+  /** Public keys with which workers check control planes, and tokens of clients that come to them directly. */
+  publicKeys(): Promise<{ readonly keys: readonly Record<string, unknown>[] }>;
   /** Refuses everything that was issued to a worker until now. Effective at the next call of `stillGood` on any control plane. */
   revoke(workerId: string): Promise<void>;
   /** Whether an identity that was verified before is good now; asked with every heartbeat. */

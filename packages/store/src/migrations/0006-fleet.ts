@@ -56,7 +56,10 @@ export function fleet({ int }: Flavour): Migration {
         .addColumn("created_at", int, (column) => column.notNull())
         .addColumn("expires_at", int, (column) => column.notNull())
         .addColumn("used_at", int)
+        .addColumn("used_by", "text")
+        .addColumn("key_thumbprint", "text")
         .execute();
+      await db.schema.createIndex("worker_invitations_worker").on("worker_invitations").columns(["worker_id"]).execute();
 
       await db.schema
         .createTable("worker_refresh_tokens")
@@ -64,6 +67,7 @@ export function fleet({ int }: Flavour): Migration {
         .addColumn("worker_id", "text", (column) => column.notNull().references("workers.id").onDelete("cascade"))
         .addColumn("family", "text", (column) => column.notNull())
         .addColumn("hash", "text", (column) => column.notNull().unique())
+        .addColumn("key_thumbprint", "text", (column) => column.notNull())
         .addColumn("parent_id", "text")
         .addColumn("created_at", int, (column) => column.notNull())
         .addColumn("expires_at", int, (column) => column.notNull())
@@ -71,6 +75,12 @@ export function fleet({ int }: Flavour): Migration {
         .addColumn("revoked_at", int)
         .execute();
       await db.schema.createIndex("worker_refresh_tokens_worker").on("worker_refresh_tokens").columns(["worker_id", "family"]).execute();
+
+      await db.schema
+        .createTable("used_nonces")
+        .addColumn("nonce", "text", (column) => column.primaryKey())
+        .addColumn("expires_at", int, (column) => column.notNull())
+        .execute();
 
       await db.schema
         .createTable("control_planes")
