@@ -22,6 +22,7 @@ export const capabilitiesSchema = z
   .meta({ id: "Capabilities" });
 export type Capabilities = z.infer<typeof capabilitiesSchema>;
 export type Capability = keyof Capabilities;
+export const CAPABILITY_NAMES: readonly Capability[] = Object.keys(capabilitiesSchema.shape) as Capability[];
 
 /** One runtime of a provider (crun, runc, runsc) and whether it works here. */
 export const runtimeReportSchema = z

@@ -1,5 +1,6 @@
 import type { ProviderReport } from "./capability.ts";
 import type { ChannelOpener } from "./channel.ts";
+import type { ErrorCode } from "./error-table.ts";
 import type { Image } from "./image.ts";
 
 /** Which sandbox, and by which right: the epoch of the lease. */
@@ -54,6 +55,14 @@ export interface HostUsage {
   readonly cpuMs: number | null;
 }
 
+/** What came of freezing or thawing every sandbox of a worker. */
+export interface PauseOutcome {
+  /** Those that are now as was wanted. */
+  readonly done: readonly SandboxRef[];
+  /** Those that are not, and why: a provider that cannot freeze, or one that failed. */
+  readonly refused: readonly (SandboxRef & { readonly code: ErrorCode; readonly reason: string })[];
+}
+
 /** Which lines of a console: the last ones, or those after a byte offset. */
 export type ConsoleRange = { readonly lines: number } | { readonly after: number; readonly limit: number };
 
@@ -99,5 +108,14 @@ export interface SandboxHost {
   usage?(ref: SandboxRef, signal?: AbortSignal): Promise<HostUsage>;
   /** Lines the box wrote to its console. */
   logs(ref: SandboxRef, range: ConsoleRange, signal?: AbortSignal): Promise<ConsoleChunk>;
+  /**
+   * Optional power: freezes every sandbox that runs, and starts none until `resumeAll`; both hold across a restart. What a
+   * provider cannot freeze runs on and is named. Idempotent.
+   */
+  pauseAll?(signal?: AbortSignal): Promise<PauseOutcome>;
+  /** Optional power: thaws exactly those that `pauseAll` froze. Idempotent. */
+  resumeAll?(signal?: AbortSignal): Promise<PauseOutcome>;
+  /** Optional power: takes no new sandboxes, or takes them again; those that are there stay. Forgotten at a restart. */
+  drain?(draining: boolean, signal?: AbortSignal): Promise<void>;
   readonly images: ImageHost;
 }

@@ -1,5 +1,12 @@
 import { z } from "zod";
-import { providerReportSchema } from "./capability.ts";
+import {
+  CAPABILITY_NAMES,
+  capabilitiesSchema,
+  providerReportSchema,
+  runtimeReportSchema,
+  type Capabilities,
+  type ProviderReport,
+} from "./capability.ts";
 import { SANDBOX_ID_PATTERN } from "./id.ts";
 import { amountsSchema, CONTROL_LOSS_POLICIES, workerLabelsSchema } from "./worker.ts";
 
@@ -14,6 +21,29 @@ export const LINK_PATH = "/api/v1/link";
  * enforce. Parameters of `worker.*` are the opposite: what is unknown there is refused, and a sender first looks at the
  * features of the other side's hello.
  */
+
+/** Capabilities from another version: one that it does not know it does not have, and one that we do not know is left out. */
+const wireCapabilities = z
+  .record(z.string().max(64), z.unknown())
+  .transform((said): Capabilities => Object.fromEntries(CAPABILITY_NAMES.map((name) => [name, said[name] === true])) as Capabilities)
+  .pipe(capabilitiesSchema);
+
+/** What a probe found, as another version tells it. */
+export const wireProviderReportSchema: z.ZodType<ProviderReport> = z.object({
+  ...providerReportSchema.shape,
+  name: z.string().max(64),
+  reason: z.string().max(4096).optional(),
+  remedy: z.string().max(4096).optional(),
+  capabilities: wireCapabilities,
+  limits: z
+    .record(z.string().max(64), z.string().max(4096))
+    .transform((said) => Object.fromEntries(Object.entries(said).filter(([name]) => CAPABILITY_NAMES.some((known) => known === name))))
+    .pipe(providerReportSchema.shape.limits.unwrap())
+    .optional(),
+  runtimes: z
+    .array(z.object({ ...runtimeReportSchema.shape, name: z.string().max(64), capabilities: wireCapabilities.optional() }))
+    .max(32),
+});
 
 /** Parameters of `control.heartbeat`: about a thousand bytes, however many sandboxes there are. */
 export const heartbeatSchema = z.object({
@@ -30,7 +60,7 @@ export const heartbeatSchema = z.object({
   used: amountsSchema,
   /** Digest of `providers`; they are sent when the other side does not know this digest, or asks. */
   providers_digest: z.string().max(64),
-  providers: z.array(providerReportSchema).max(32).optional(),
+  providers: z.array(wireProviderReportSchema).max(32).optional(),
   /** Names of images that are there, so that a sandbox can go where its image is. At most 256. */
   images: z.array(z.string().max(512)).max(256),
   preview_domain: z.string().max(253).nullable(),

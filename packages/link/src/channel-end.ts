@@ -46,6 +46,11 @@ export abstract class ChannelEnd implements AsyncIterable<ChannelFrame> {
     this.outbox = new SendQueue(host.writer, id, () => this.selfEnded());
   }
 
+  /** Whether the other side has said that it sends no more. */
+  get peerHasEnded(): boolean {
+    return this.#peerEnded;
+  }
+
   protected get isClosed(): boolean {
     return this.#isClosed;
   }

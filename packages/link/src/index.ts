@@ -1,5 +1,6 @@
 export * from "./reconnecting-opener.ts";
 export * from "./relay.ts";
+export * from "./failed-channel.ts";
 export * from "./link.ts";
 export type * from "./link-options.ts";
 export type { Hello, Peer } from "./hello.ts";

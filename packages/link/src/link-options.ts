@@ -19,6 +19,8 @@ export interface LinkOptions {
   readonly helloDeadlineMs?: number;
   /** Pings a silent peer. Default: off, right for local sockets. */
   readonly keepAlive?: KeepAliveOptions;
+  /** Most calls that each side may have open at once. Default 1024. */
+  readonly maxChannels?: number;
   /** Code that open calls fail with when the link ends. Default `agent_unreachable`. */
   readonly lostCode?: ErrorCode;
 }

@@ -30,6 +30,7 @@ export class Link implements ChannelOpener {
   readonly #decoder: FrameDecoder;
   readonly #channels = new Map<number, ChannelEnd>();
   readonly #protocol: readonly [number, number];
+  readonly #maxChannels: number;
   #nextId: number;
   #lastPeerId = 0;
   #ours = 0;
@@ -45,6 +46,7 @@ export class Link implements ChannelOpener {
     this.#stream = stream;
     this.#options = options;
     this.#protocol = options.protocol ?? PROTOCOL_RANGE;
+    this.#maxChannels = options.maxChannels ?? MAX_CHANNELS;
     this.#nextId = options.role === "dialler" ? 1 : 2;
     this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
     this.ready.catch(() => undefined);
@@ -101,11 +103,21 @@ export class Link implements ChannelOpener {
   }
 
   #refusal(options: CallOptions): CaissonError | undefined {
-    if (this.#ended !== undefined) return this.#ended;
+    if (this.#ended !== undefined) return this.#unsent(this.#ended);
     if (options.signal?.aborted === true) return new CaissonError("cancelled", "The caller cancelled.", { cause: options.signal.reason });
-    if (this.#ours >= MAX_CHANNELS) return new CaissonError("resource_exhausted", `${MAX_CHANNELS} calls are open on this link.`);
-    if (this.#nextId > 0xffff_ffff) return this.#lost("all channel numbers were used");
-    return undefined;
+    if (this.#ours >= this.#maxChannels) return this.#tooMany();
+    // Numbers are never used again; a fresh link has them all.
+    if (this.#nextId > 0xffff_ffff) this.#end(this.#lost("all channel numbers were used"));
+    return this.#ended && this.#unsent(this.#ended);
+  }
+
+  /** The other side never heard of such a call: whoever made it may try another way at once. */
+  #unsent(cause: CaissonError): CaissonError {
+    return new CaissonError(this.#options.lostCode ?? "agent_unreachable", cause.message, { cause, detail: { sent: false } });
+  }
+
+  #tooMany(): CaissonError {
+    return new CaissonError("resource_exhausted", `${this.#maxChannels} calls are open on this link.`);
   }
 
   #host(whose: "ours" | "theirs"): { writer: FrameWriter; forget: (id: number) => void } {
@@ -210,8 +222,7 @@ export class Link implements ChannelOpener {
     this.#channels.set(id, call);
     this.#theirs++;
     if ((flags & FLAG_FIN) !== 0) call.callerEnded();
-    if (this.#theirs > MAX_CHANNELS)
-      return call.fail(new CaissonError("resource_exhausted", `${MAX_CHANNELS} calls are open on this link.`));
+    if (this.#theirs > this.#maxChannels) return call.fail(this.#tooMany());
     if (unknown !== undefined) return call.fail(new CaissonError("invalid_argument", `A call has no field ${unknown.slice(0, 64)}.`));
     if (this.#options.onOpen === undefined) return call.fail(new CaissonError("unsupported", "This side takes no calls."));
     try {

@@ -1,1 +1,5 @@
-export {};
+export { RemoteHost } from "./remote-host.ts";
+export { serveHost, type ServeHostOptions } from "./serve-host.ts";
+export { ControlClient, type ControlCalls } from "./control-client.ts";
+export { serveControl } from "./serve-control.ts";
+export { workerLinkOptions } from "./worker-link-options.ts";

@@ -17,7 +17,7 @@ import {
   type StartSandbox,
   type WorkerDescription,
 } from "@caisson/contract";
-import { ReconnectingOpener } from "@caisson/link";
+import { failedChannel, ReconnectingOpener } from "@caisson/link";
 import type { Provider, ProviderContext } from "@caisson/providers";
 import { withDeadline } from "../durable/deadline.ts";
 import { KeyedQueue } from "../durable/keyed-queue.ts";
@@ -26,7 +26,6 @@ import type { ImageStore } from "../images/image-store.ts";
 import { BoxLifecycle } from "./box-lifecycle.ts";
 import type { BoxRecord } from "./box-record.ts";
 import { BoxSurvey } from "./box-survey.ts";
-import { failedChannel } from "./failed-channel.ts";
 import { GuestRoutes, type RouteFactory } from "./guest-routes.ts";
 import { describeBox, type HostDeadlines, type HostParts } from "./host-parts.ts";
 import { ProviderReports } from "./provider-reports.ts";

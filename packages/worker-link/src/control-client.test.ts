@@ -1,0 +1,108 @@
+import { duplexPair } from "node:stream";
+import { CaissonError, SCOPES, type Heartbeat, type HeartbeatReply, type Scope } from "@caisson/contract";
+import { Link } from "@caisson/link";
+import { afterEach, expect, it } from "vitest";
+import { ControlClient } from "./control-client.ts";
+import { serveControl } from "./serve-control.ts";
+import { workerLinkOptions } from "./worker-link-options.ts";
+
+type Session = Parameters<typeof serveControl>[0];
+
+const REF = { sandbox_id: "sb000000000000000000000", epoch: 3 };
+const AMOUNTS = { vcpus: 2, memory_mb: 1024, disk_mb: 10_000, sandboxes: 0 };
+const HEARTBEAT: Heartbeat = {
+  session: "s",
+  sequence: 1,
+  version: "0.1.0",
+  now: 1.5,
+  draining: false,
+  labels: { zone: "a" },
+  capacity: AMOUNTS,
+  used: AMOUNTS,
+  providers_digest: "d",
+  images: ["host"],
+  preview_domain: null,
+  preview_url: null,
+  public_url: null,
+  advertise_addr: null,
+  on_control_loss: "run",
+};
+const REPLY: HeartbeatReply = {
+  lease_ms: 90_000,
+  send_providers: true,
+  drain: false,
+  control_planes: [{ id: "c", url: "http://127.0.0.1:1" }],
+  keys: { keys: [{ kty: "OKP" }] },
+};
+
+const links: Link[] = [];
+afterEach(() => {
+  for (const link of links.splice(0)) link.close();
+});
+
+function connected(session: Partial<Session>, scopes: ReadonlySet<Scope> = new Set(SCOPES)): { client: ControlClient; worker: Link } {
+  const [a, b] = duplexPair();
+  const nobody = (): never => {
+    throw new CaissonError("internal", "not asked in this test");
+  };
+  const whole: Session = { heartbeat: nobody, report: nobody, processesChanged: nobody, portAccess: nobody, ...session };
+  const control = new Link(a, workerLinkOptions("control", "listener", serveControl(whole, scopes)));
+  const worker = new Link(
+    b,
+    workerLinkOptions("worker", "dialler", (call) => call.end()),
+  );
+  links.push(control, worker);
+  return { client: new ControlClient(worker), worker };
+}
+
+it("brings heartbeats and what answers them", async () => {
+  const heard: unknown[] = [];
+  const { client, worker } = connected({
+    heartbeat: async (heartbeat) => {
+      heard.push(heartbeat);
+      return REPLY;
+    },
+  });
+  expect(await client.heartbeat(HEARTBEAT)).toEqual(REPLY);
+  // A later version says more, and knows of capabilities that we do not.
+  const provider = { name: "oci", tier: "container", available: true, capabilities: { pty: true, teleport: true }, runtimes: [], news: 1 };
+  await worker.open("control.heartbeat", { ...HEARTBEAT, mood: "good", providers: [provider] }, { noInput: true }).reply;
+  expect(heard[0]).toEqual(HEARTBEAT);
+  expect(heard[1]).toMatchObject({ providers: [{ capabilities: { pty: true, freeze: false } }] });
+  expect(heard[1]).not.toHaveProperty("mood");
+  expect((heard[1] as Heartbeat).providers?.[0]?.capabilities).not.toHaveProperty("teleport");
+});
+
+it("brings what is told and asked of sandboxes, and refusals with their code", async () => {
+  const told: unknown[] = [];
+  const { client } = connected({
+    report: async (report) => void told.push(report),
+    processesChanged: async (changed) => void told.push(changed),
+    portAccess: ({ port }) =>
+      port === 80
+        ? Promise.resolve({ access: "public" })
+        : Promise.reject(new CaissonError("forbidden", "not its sandbox", { detail: { port } })),
+  });
+  await client.report(REF);
+  await client.processesChanged({ ...REF, key_name: null });
+  expect(told).toEqual([REF, { ...REF, key_name: null }]);
+  expect(await client.portAccess({ ...REF, port: 80 })).toEqual({ access: "public" });
+  await expect(client.portAccess({ ...REF, port: 81 })).rejects.toMatchObject({ code: "forbidden", detail: { port: 81 } });
+});
+
+it("refuses what does not fit, methods that are none, and what the credential does not cover", async () => {
+  const { client, worker } = connected({}, new Set<Scope>(["worker:lease"]));
+  await expect(client.heartbeat(HEARTBEAT)).rejects.toMatchObject({ code: "forbidden", detail: { scope: "worker:heartbeat" } });
+  await expect(worker.open("control.stop", {}).reply).rejects.toMatchObject({ code: "unsupported" });
+  await expect(worker.open("control.report", { ...REF, sandbox_id: "x" }).reply).rejects.toMatchObject({ code: "invalid_argument" });
+});
+
+it("takes no nonsense for an answer", async () => {
+  const { client } = connected({ heartbeat: () => Promise.resolve({ ...REPLY, lease_ms: 0 }) });
+  await expect(client.heartbeat(HEARTBEAT)).rejects.toMatchObject({ code: "protocol_error" });
+});
+
+it("bounds a call by its caller's deadline", async () => {
+  const { client } = connected({ heartbeat: () => new Promise(() => undefined) });
+  await expect(client.heartbeat(HEARTBEAT, { deadlineMs: 10 })).rejects.toMatchObject({ code: "deadline_exceeded" });
+});

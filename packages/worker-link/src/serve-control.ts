@@ -1,0 +1,52 @@
+import {
+  CaissonError,
+  CONTROL_METHODS,
+  heartbeatSchema,
+  portAccessSchema,
+  processesChangedSchema,
+  reportSchema,
+  toCaissonError,
+  type ControlMethod,
+  type Scope,
+} from "@caisson/contract";
+import type { IncomingCall } from "@caisson/link";
+import type { z } from "zod";
+import type { ControlCalls } from "./control-client.ts";
+
+/** What a control plane does with calls; the session checks what the worker may say. */
+type Session = { readonly [M in keyof ControlCalls]: (params: Parameters<ControlCalls[M]>[0]) => ReturnType<ControlCalls[M]> };
+
+const METHODS: { readonly [M in ControlMethod]: (session: Session, params: unknown) => Promise<object | void> } = {
+  "control.heartbeat": (session, params) => session.heartbeat(read("control.heartbeat", heartbeatSchema, params)),
+  "control.report": (session, params) => session.report(read("control.report", reportSchema, params)),
+  "control.processes": (session, params) => session.processesChanged(read("control.processes", processesChangedSchema, params)),
+  "control.port_access": (session, params) => session.portAccess(read("control.port_access", portAccessSchema, params)),
+};
+
+/** What takes the calls of `control.*` on a link with one worker, for `LinkOptions.onOpen`. `scopes` are its credential's. */
+export function serveControl(session: Session, scopes: ReadonlySet<Scope>): (call: IncomingCall) => void {
+  const answer = async (call: IncomingCall): Promise<void> => {
+    const { method } = call;
+    if (!isControlMethod(method))
+      throw new CaissonError("unsupported", `A control plane has no method ${JSON.stringify(method.slice(0, 64))}.`);
+    const scope = CONTROL_METHODS[method];
+    if (!scopes.has(scope)) throw new CaissonError("forbidden", `${method} needs the scope ${scope}.`, { detail: { scope } });
+    call.reply({ ...(await METHODS[method](session, call.params)) }, { fin: true });
+  };
+  return (call) => void answer(call).catch((error: unknown) => call.fail(toCaissonError(error)));
+}
+
+/** Fields of later versions are let pass; what is known must fit. */
+function read<T>(method: ControlMethod, schema: z.ZodType<T>, params: unknown): T {
+  const { success, data, error } = schema.safeParse(params);
+  if (success) return data;
+  const issue = error.issues[0];
+  throw new CaissonError(
+    "invalid_argument",
+    `The parameters of ${method} do not fit: ${issue?.path.map(String).join(".").slice(0, 128) ?? ""} ${issue?.message.slice(0, 256) ?? ""}.`,
+  );
+}
+
+function isControlMethod(method: string): method is ControlMethod {
+  return Object.hasOwn(CONTROL_METHODS, method);
+}
