@@ -1,6 +1,6 @@
 import { request, type IncomingMessage } from "node:http";
 import { ndjsonRecords, outputBytes } from "./ndjson.ts";
-import type { TestServer } from "./server.ts";
+import type { ApiAccess } from "./api-access.ts";
 
 /** How output is asked for: as records of NDJSON, or as the bare bytes of standard output. */
 export type OutputForm = "records" | "bytes";
@@ -17,7 +17,7 @@ export type Said =
  * when this resolves; leaving the loop cuts it. Throws when it ends without the end of the process.
  */
 export async function openOutput(
-  server: TestServer,
+  server: ApiAccess,
   path: string,
   { offset, form }: { readonly offset: number; readonly form: OutputForm },
 ): Promise<AsyncGenerator<Said, void, void>> {
@@ -45,7 +45,7 @@ async function* bytes(message: IncomingMessage, asked: number): AsyncGenerator<S
   yield { type: "end" };
 }
 
-function open(server: TestServer, path: string, form: OutputForm): Promise<IncomingMessage> {
+function open(server: ApiAccess, path: string, form: OutputForm): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const accept = form === "records" ? "application/x-ndjson" : "application/octet-stream";
   const asking = request(`${server.url}/api/v1${path}`, { agent: false, headers: { "x-api-key": server.apiKey, accept } }, (message) => {

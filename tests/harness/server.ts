@@ -3,28 +3,42 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ApiAccess } from "./api-access.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const CLI = join(ROOT, "packages/cli/bin/caisson.mjs");
 
+/** Where a server runs, when not simply here. */
+export interface ServerPlace {
+  /** Words before its command line, such as those that have it run in a network namespace. */
+  readonly prefix?: readonly string[];
+  /** Its data folder. Default: a temporary one; either way it is removed at the end. */
+  readonly dataDir?: string;
+  /** Turns the address where it listens into one that this process can reach. */
+  readonly reach?: (url: string) => Promise<string>;
+}
+
 /** A real `caisson serve` process with a data folder of its own. */
-export class TestServer {
+export class TestServer extends ApiAccess implements AsyncDisposable {
   readonly dataDir: string;
   readonly #env: Readonly<Record<string, string>>;
+  readonly #place: ServerPlace;
   #child: ChildProcess | undefined;
   #output = "";
   url = "";
   apiKey = "";
   adminKey = "";
 
-  private constructor(dataDir: string, env: Readonly<Record<string, string>>) {
+  private constructor(dataDir: string, env: Readonly<Record<string, string>>, place: ServerPlace) {
+    super();
     this.dataDir = dataDir;
     this.#env = env;
+    this.#place = place;
   }
 
   /** Starts a server on a free port; `env` overrides configuration (`CAISSON_…`). */
-  static async start(env: Readonly<Record<string, string>> = {}): Promise<TestServer> {
-    const server = new TestServer(await mkdtemp(join(tmpdir(), "caisson-test-")), env);
+  static async start(env: Readonly<Record<string, string>> = {}, place: ServerPlace = {}): Promise<TestServer> {
+    const server = new TestServer(place.dataDir ?? (await mkdtemp(join(tmpdir(), "caisson-test-"))), env, place);
     try {
       await server.up();
     } catch (error) {
@@ -56,13 +70,14 @@ export class TestServer {
 
   /** Starts the process (again) and waits until it is ready. */
   async up(): Promise<void> {
-    this.#child = spawn(process.execPath, [CLI, "serve"], {
-      env: { ...this.cliEnv, CAISSON_SERVER__PORT: this.#port, CAISSON_LOGGING__FORMAT: "json" },
+    const [program, ...args] = [...(this.#place.prefix ?? []), process.execPath, CLI, "serve"];
+    this.#child = spawn(program, args, {
+      env: { CAISSON_SERVER__PORT: this.#port, ...this.cliEnv, CAISSON_LOGGING__FORMAT: "json" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const child = this.#child;
     this.#output = "";
-    this.url = await new Promise<string>((resolve, reject) => {
+    const url = await new Promise<string>((resolve, reject) => {
       const fail = (why: string): void => reject(new Error(`${why}:\n${this.#output}`));
       const timer = setTimeout(() => fail("serve was not up within 60 s"), 60_000);
       child.once("exit", () => fail("serve ended early"));
@@ -76,11 +91,20 @@ export class TestServer {
         });
       }
     });
+    this.url = this.url === "" ? ((await this.#place.reach?.(url)) ?? url) : this.url;
     const ready = await fetch(`${this.url}/ready`);
     if (!ready.ok) throw new Error(`serve is up but not ready: ${await ready.text()}`);
-    const keys = JSON.parse(await readFile(join(this.dataDir, "credentials.json"), "utf8")) as { api_key: string; admin_api_key: string };
-    this.apiKey = keys.api_key;
-    this.adminKey = keys.admin_api_key;
+    await this.#readKeys();
+  }
+
+  /** Keys that the configuration gives, or those that the server made for itself. */
+  async #readKeys(): Promise<void> {
+    const { CAISSON_AUTH__API_KEY: apiKey, CAISSON_AUTH__ADMIN_API_KEY: adminKey } = this.#env;
+    const given = apiKey !== undefined && adminKey !== undefined;
+    const made = given ? "{}" : await readFile(join(this.dataDir, "credentials.json"), "utf8");
+    const keys = JSON.parse(made) as { api_key: string; admin_api_key: string };
+    this.apiKey = apiKey ?? keys.api_key;
+    this.adminKey = adminKey ?? keys.admin_api_key;
   }
 
   /** Kills the process with SIGKILL and waits until it is gone. */
@@ -99,29 +123,6 @@ export class TestServer {
     const gone = once(child, "exit");
     child.kill(signal);
     await gone;
-  }
-
-  /** One request with the API key; JSON in, the response out. */
-  async fetch(
-    method: string,
-    path: string,
-    body?: unknown,
-    init: { signal?: AbortSignal; headers?: Record<string, string> } = {},
-  ): Promise<Response> {
-    return fetch(`${this.url}/api/v1${path}`, {
-      method,
-      headers: { "x-api-key": this.apiKey, ...(body === undefined ? {} : { "content-type": "application/json" }), ...init.headers },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(init.signal === undefined ? {} : { signal: init.signal }),
-    });
-  }
-
-  /** One request whose JSON answer is wanted; throws with the body when it failed. */
-  async json<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await this.fetch(method, path, body);
-    const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-    return JSON.parse(text) as T;
   }
 
   /** Destroys what lives, stops the server and removes its folder. */

@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { CountedDigest, countingCommand, countingSha256 } from "./counting.ts";
 import { openOutput, type OutputForm } from "./output-connection.ts";
 import { ResidentMemory } from "./resident-memory.ts";
+import type { ApiAccess } from "./api-access.ts";
 import type { TestServer } from "./server.ts";
 
 /** Bytes between two looks at the memory. */
@@ -18,7 +19,7 @@ export interface Running {
 
 /** Starts a process that counts, once it gets a line, whose output waits for its readers or is dropped. */
 export async function startCounting(
-  server: TestServer,
+  server: ApiAccess,
   sandboxId: string,
   bytes: number,
   more: { readonly on_full: "block" | "drop"; readonly output_limit: number },
@@ -29,7 +30,7 @@ export async function startCounting(
 }
 
 /** Lets a process begin to count. */
-export async function letCount(server: TestServer, { path }: Running): Promise<void> {
+export async function letCount(server: ApiAccess, { path }: Running): Promise<void> {
   const headers = { "x-api-key": server.apiKey, "content-type": "application/octet-stream" };
   const answer = await fetch(`${server.url}/api/v1${path}/stdin`, { method: "POST", body: "go\n", headers });
   expect(answer.status).toBe(200);
@@ -99,7 +100,7 @@ export async function readCutUp(reading: SlowReading): Promise<{ readonly connec
 }
 
 /** Resolves when a process has written as far as this, or has ended. */
-export async function written(server: TestServer, { path }: Running, offset: number): Promise<void> {
+export async function written(server: ApiAccess, { path }: Running, offset: number): Promise<void> {
   await expect
     .poll(
       async () => {
