@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-const conditions = ["@caisson/source", "node", "import"];
+const conditions = ["@caisson/source", "node"];
 
 export default defineConfig({
   resolve: { conditions },

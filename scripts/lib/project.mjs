@@ -1,5 +1,5 @@
 // Where things are, and which programs this machine has.
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
@@ -32,6 +32,17 @@ export function exists(path) {
   } catch {
     return false; // the question was whether it is
   }
+}
+
+/** Whether there is a PostgreSQL server to start, as Debian has it in a folder for each version, or on the PATH. */
+export function hasPostgres() {
+  try {
+    if (readdirSync("/usr/lib/postgresql").some((version) => isExecutable(join("/usr/lib/postgresql", version, "bin", "initdb"))))
+      return true;
+  } catch {
+    // no such folder: perhaps it is elsewhere
+  }
+  return findProgram("initdb") !== undefined && findProgram("postgres") !== undefined;
 }
 
 /** Where a program is: on the PATH, in the folders of system programs that a plain user's PATH lacks, in cargo's, or in ours. */

@@ -1,5 +1,6 @@
 // Programs that come from the machine's package manager.
-import { exists, findProgram, isDebian, isRoot } from "./project.mjs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { exists, findProgram, hasPostgres, isDebian, isRoot } from "./project.mjs";
 import { run, say, step, yellow } from "./terminal.mjs";
 
 const program = (name) => () => findProgram(name) !== undefined;
@@ -43,8 +44,17 @@ export const TEST_NEEDS = [
   { present: program("ip"), packages: ["iproute2"] },
   { present: program("nft"), packages: ["nftables"] },
   { present: program("faketime"), packages: ["faketime"] },
+  { present: hasPostgres, packages: ["postgresql"], prepare: withoutCluster },
   { present: anyFile("/etc/ssl/certs/ca-certificates.crt"), packages: ["ca-certificates"] },
 ];
+
+/** Debian's package would make and start a database of its own; the tests make theirs. Where somebody has said otherwise it stays so. */
+function withoutCluster() {
+  const file = "/etc/postgresql-common/createcluster.conf";
+  if (exists(file)) return;
+  mkdirSync("/etc/postgresql-common", { recursive: true });
+  writeFileSync(file, "create_main_cluster = false\n");
+}
 
 /**
  * Installs the packages of needs that are not met, where that can be done without asking: as root on Debian or Ubuntu.
@@ -52,13 +62,15 @@ export const TEST_NEEDS = [
  * @returns {Promise<boolean>} whether every need is met now
  */
 export async function ensureSystemPackages(needs) {
-  const missing = needs.filter((need) => !need.present()).flatMap((need) => need.packages);
+  const unmet = needs.filter((need) => !need.present());
+  const missing = unmet.flatMap((need) => need.packages);
   if (missing.length === 0) return true;
   if (!isDebian() || !isRoot()) {
     say(`${yellow("!")} Missing on this machine: ${missing.join(", ")}. To have them:`);
     say(`    ${installCommand(missing)}`);
     return false;
   }
+  for (const need of unmet) need.prepare?.();
   try {
     await step(`Install system packages: ${missing.join(", ")} (apt-get)`, () => aptInstall(missing));
   } catch {

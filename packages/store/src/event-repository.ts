@@ -1,6 +1,7 @@
 import { EVENT_TYPES, resourceTypeOf, type Event, type EventType } from "@caisson/contract";
 import type { Kysely, Selectable, SelectQueryBuilder, Transaction } from "kysely";
 import { z } from "zod";
+import { WrittenOrder, type EventOrder } from "./event-order.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { EventTable, Tables } from "./tables.ts";
 
@@ -36,19 +37,17 @@ export interface EventPage {
   readonly newest: number;
 }
 
-/**
- * Events in order. On SQLite there is one writer, so whoever reads position n+1 has read n. A database with several writers
- * gives positions before it commits them: there, appending must be serialised, or reading must stop before the oldest
- * position that is still under way.
- */
+/** Events in order: whoever has read position n+1 has read n, and what happened after something else comes after it. */
 export class EventRepository {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
-  readonly #listeners = new Set<() => void>();
+  readonly #order: EventOrder;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock) {
+  /** `order` defaults to the one of a database with a single writer. */
+  constructor(db: Kysely<Tables>, clock: StoreClock, order: EventOrder = new WrittenOrder()) {
     this.#db = db;
     this.#clock = clock;
+    this.#order = order;
   }
 
   /** Appends events in the transaction of the change they tell of. */
@@ -66,8 +65,7 @@ export class EventRepository {
         })),
       )
       .execute();
-    // Before the commit; the one who reads on hearing it gets the connection after the commit.
-    for (const listener of this.#listeners) listener();
+    this.#order.appended(trx);
   }
 
   /** Appends an event of a change that is not in the database. */
@@ -75,26 +73,37 @@ export class EventRepository {
     return this.#db.transaction().execute((trx) => this.append(trx, this.#clock.now(), event));
   }
 
-  /** Calls the listener whenever this process appends something. Returns what ends that. */
+  /**
+   * Calls the listener when events were appended, by this process or by others that share the database. Returns what ends
+   * that. Of others one may hear nothing while the connection is broken: who must not miss anything also looks by himself.
+   */
   onAppend(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return this.#order.listen(listener);
+  }
+
+  /** The last position, those of the transaction's own events included. */
+  newest(trx: Transaction<Tables>): Promise<number> {
+    return this.#order.newest(trx);
   }
 
   /** At most `limit` events after a position, oldest first. */
   async after(seq: number, limit: number, filter: EventFilter = {}): Promise<readonly Event[]> {
+    await this.#order.settle();
     return (await wanted(this.#db, filter).where("seq", ">", seq).orderBy("seq").limit(limit).execute()).map(decode);
   }
 
   /** The last `limit` events before a position, oldest first. */
   async before(seq: number, limit: number, filter: EventFilter = {}): Promise<readonly Event[]> {
+    await this.#order.settle();
     const newestFirst = wanted(this.#db, filter).where("seq", "<", seq).orderBy("seq", "desc").limit(limit);
     return (await newestFirst.execute()).map(decode).toReversed();
   }
 
   /** At most `limit` events after a position, and how far that looked: all of one moment. */
-  page(seq: number, limit: number, filter: EventFilter = {}): Promise<EventPage> {
-    return this.#db.transaction().execute(async (trx) => {
+  async page(seq: number, limit: number, filter: EventFilter = {}): Promise<EventPage> {
+    await this.#order.settle();
+    const moment = this.#db.transaction().setIsolationLevel("repeatable read");
+    return moment.execute(async (trx) => {
       const { oldest, newest } = await trx
         .selectNoFrom((where) => [
           where

@@ -2,7 +2,7 @@ import { PROCESS_KINDS, type ProcessKind } from "@caisson/contract";
 import type { Kysely, Selectable, Transaction } from "kysely";
 import { z } from "zod";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
-import type { LazyTransaction } from "./lazy-transaction.ts";
+import type { Engine } from "./engine.ts";
 import { decodeNumber } from "./page-cursor.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { ExecLogTable, Tables } from "./tables.ts";
@@ -67,13 +67,13 @@ export class ExecLogRepository {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
   readonly #events: EventRepository;
-  readonly #lazily: LazyTransaction;
+  readonly #engine: Pick<Engine, "lazily" | "locks">;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, lazily: LazyTransaction) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, engine: Pick<Engine, "lazily" | "locks">) {
     this.#db = db;
     this.#clock = clock;
     this.#events = events;
-    this.#lazily = lazily;
+    this.#engine = engine;
   }
 
   /**
@@ -81,7 +81,8 @@ export class ExecLogRepository {
    * found again in the sandboxes, which do not either. What started in a sandbox that has ended has ended with it.
    */
   write(started: readonly StartedProcess[], ended: readonly EndedProcess[]): Promise<void> {
-    return this.#lazily(async (trx) => {
+    return this.#engine.lazily(async (trx) => {
+      const live = await this.#live(trx, [...started, ...ended]);
       const events: NewEvent[] = [];
       const rest = new Map(ended.map((one) => [keyOf(one), one]));
       if (started.length > 0) {
@@ -117,10 +118,22 @@ export class ExecLogRepository {
       }
       await this.#events.append(trx, this.#clock.now(), ...events);
       for (const sandboxId of new Set(started.map((one) => one.sandboxId))) {
-        const sandbox = await trx.selectFrom("sandboxes").select("ended_at").where("id", "=", sandboxId).executeTakeFirst();
-        if (sandbox === undefined || sandbox.ended_at !== null) await endProcesses(trx, sandboxId, this.#clock.now(), this.#events);
+        if (!live.has(sandboxId)) await endProcesses(trx, sandboxId, this.#clock.now(), this.#events);
       }
     });
+  }
+
+  /** Which of their sandboxes have not ended; those do not end before the transaction has. */
+  async #live(trx: Transaction<Tables>, processes: readonly ProcessRef[]): Promise<ReadonlySet<string>> {
+    const ids = new Set(processes.map((one) => one.sandboxId));
+    if (ids.size === 0) return new Set();
+    const query = trx
+      .selectFrom("sandboxes")
+      .select("id")
+      .where("id", "in", [...ids])
+      .where("ended_at", "is", null)
+      .orderBy("id");
+    return new Set((await this.#engine.locks.rows(query, "share").execute()).map((row) => row.id));
   }
 
   /** A page of one sandbox, newest first, and the cursor of the next one. */

@@ -1,4 +1,5 @@
 export { openSqlite } from "./open-sqlite.ts";
+export { openPostgres, type PostgresOptions, type PostgresStore } from "./open-postgres.ts";
 export type { Store } from "./store.ts";
 export type { LeasedSandbox, SandboxChange, SandboxFilter, SandboxRepository, StoreClock } from "./sandbox-repository.ts";
 export type { PlacementRecord, Reason, SandboxRecord, SandboxSpec } from "./sandbox-record.ts";

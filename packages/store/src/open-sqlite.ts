@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
-import { lazySqliteTransaction } from "./lazy-transaction.ts";
+import { sqliteEngine } from "./engine.ts";
 import { migrate } from "./migrations.ts";
 import { SQLITE_FLAVOUR } from "./migrations/flavour.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
@@ -29,7 +29,7 @@ export async function openSqlite(options: SqliteOptions): Promise<Store> {
     const db = new Kysely<Tables>({ dialect: new SqliteDialect(database) });
     await migrate(db as unknown as Kysely<never>, SQLITE_FLAVOUR);
     options.prepare?.(database);
-    return new KyselyStore(db, options.clock, lazySqliteTransaction(db));
+    return new KyselyStore(db, options.clock, sqliteEngine(db));
   } catch (error) {
     database.close();
     throw error;

@@ -1,6 +1,8 @@
 import type { Kysely, Transaction } from "kysely";
 import type { EventRepository } from "./event-repository.ts";
+import type { Locks } from "./locks.ts";
 import { decodeSandbox, encodeSandbox, type PlacementRecord, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
+import type { StoreClock } from "./sandbox-repository.ts";
 import type { Tables } from "./tables.ts";
 
 /** How long an Idempotency-Key answers for its request, in ms. */
@@ -64,14 +66,18 @@ export async function findRepeated(
 export async function reserveSandbox(
   trx: Transaction<Tables>,
   request: ReserveSandbox,
-  now: number,
+  clock: StoreClock,
   events: EventRepository,
+  locks: Locks,
 ): Promise<Reservation> {
   if (request.idempotency !== undefined) {
-    const before = await findRepeated(trx, request.idempotency, now);
+    await locks.named(trx, `idempotency key ${request.idempotency.key}`);
+    const before = await findRepeated(trx, request.idempotency, clock.now());
     if (before !== undefined) return before;
   }
   if (request.maxLive > 0) {
+    // Those who count wait for each other, until what the one before made can be counted.
+    await locks.named(trx, "most live sandboxes");
     const { live } = await trx
       .selectFrom("sandboxes")
       .select((select) => select.fn.countAll<number>().as("live"))
@@ -79,6 +85,7 @@ export async function reserveSandbox(
       .executeTakeFirstOrThrow();
     if (Number(live) >= request.maxLive) return { kind: "full", live: Number(live) };
   }
+  const now = clock.now();
   const sandbox = await insertSandbox(trx, request, now);
   const data = { image: request.spec.image, provider: request.spec.provider, worker_id: request.workerId };
   await events.append(trx, now, { type: "sandbox.created", resourceId: request.id, sandboxId: request.id, data });

@@ -2,6 +2,7 @@ import { isTerminal, type SandboxState } from "@caisson/contract";
 import type { Kysely } from "kysely";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
 import { endProcesses } from "./exec-log-repository.ts";
+import type { Locks } from "./locks.ts";
 import { decodeCursor, encodeCursor } from "./page-cursor.ts";
 import { findRepeated, reserveSandbox, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
@@ -47,16 +48,18 @@ export class SandboxRepository {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
   readonly #events: EventRepository;
+  readonly #locks: Locks;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, locks: Locks) {
     this.#db = db;
     this.#clock = clock;
     this.#events = events;
+    this.#locks = locks;
   }
 
   /** Makes a sandbox in state `creating`, with its lease and key, if the limit and the key allow it. One transaction. */
   reserve(request: ReserveSandbox): Promise<Reservation> {
-    return this.#db.transaction().execute((trx) => reserveSandbox(trx, request, this.#clock.now(), this.#events));
+    return this.#db.transaction().execute((trx) => reserveSandbox(trx, request, this.#clock, this.#events, this.#locks));
   }
 
   /** What an Idempotency-Key that was used before answers; undefined when it is new. */
@@ -225,6 +228,7 @@ export class SandboxRepository {
   /**
    * Moves every pending deadline by `deltaMs`, because the wall clock was set forward or back by that much. `adopt` is
    * called inside the transaction, when the rows are written: from then on the store's clock must show the new time.
+   * For a database of this process alone; the time of a shared one is not set by anybody.
    */
   shiftDeadlines(deltaMs: number, adopt: () => void): Promise<void> {
     return this.#db.transaction().execute(async (trx) => {

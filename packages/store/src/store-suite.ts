@@ -11,6 +11,8 @@ import type { Store } from "./store.ts";
 /** A database that the suite runs on. */
 export interface StoreDescriptor {
   readonly name: string;
+  /** Whether the time in it is this process's own, so that a clock that is set moves deadlines. */
+  readonly ownTime: boolean;
   /** An empty store on this clock. */
   open(clock: StoreClock): Promise<Store>;
   /** Removes what `open` made; the store is closed. */
@@ -140,12 +142,15 @@ export function describeStore(descriptor: StoreDescriptor): void {
         store.sandboxes.reserve(request("sb1", { idempotency })),
         store.sandboxes.reserve(request("sb2", { idempotency, maxLive: 1 })),
       ]);
-      expect(both.map((result) => result.kind)).toEqual(["reserved", "repeated"]);
-      expect(both[1]).toMatchObject({ sandbox: { id: "sb1" } });
+      expect(both.map((result) => result.kind).toSorted()).toEqual(["repeated", "reserved"]);
+      const made = await store.sandboxes.list({ states: "all", metadata: {}, limit: 10 });
+      expect(made.items).toHaveLength(1);
+      const { id } = made.items[0] ?? { id: "" };
+      expect(both).toMatchObject([{ sandbox: { id } }, { sandbox: { id } }]);
       expect(await store.sandboxes.reserve(request("sb3", { idempotency: { key: "k", requestHash: "other" } }))).toEqual({
         kind: "key_conflict",
       });
-      expect(await store.sandboxes.repeated(idempotency)).toMatchObject({ kind: "repeated", sandbox: { id: "sb1" } });
+      expect(await store.sandboxes.repeated(idempotency)).toMatchObject({ kind: "repeated", sandbox: { id } });
       expect(await store.sandboxes.repeated({ key: "k", requestHash: "other" })).toEqual({ kind: "key_conflict" });
       now += IDEMPOTENCY_KEY_MS;
       expect(await store.sandboxes.repeated(idempotency)).toBeUndefined();
@@ -155,8 +160,9 @@ export function describeStore(descriptor: StoreDescriptor): void {
     it("counts live sandboxes only and keeps the limit under concurrency", async () => {
       const results = await Promise.all(Array.from({ length: 6 }, (_, i) => store.sandboxes.reserve(request(`sb${i}`, { maxLive: 3 }))));
       expect(results.filter((result) => result.kind === "reserved")).toHaveLength(3);
-      expect(results.at(-1)).toEqual({ kind: "full", live: 3 });
-      await store.sandboxes.apply("sb0", 1, DESTROYED);
+      expect(results.filter((result) => result.kind !== "reserved")).toEqual(Array.from({ length: 3 }, () => ({ kind: "full", live: 3 })));
+      const [one] = results.flatMap((result) => (result.kind === "reserved" ? [result.sandbox.id] : []));
+      await store.sandboxes.apply(one ?? "", 1, DESTROYED);
       expect((await store.sandboxes.reserve(request("sb9", { maxLive: 3 }))).kind).toBe("reserved");
       expect((await store.sandboxes.load()).get("local")).toBe(4);
     });
@@ -217,7 +223,7 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect(await store.sandboxes.extend("sb1", 4, 1)).toBeUndefined();
     });
 
-    it("moves deadlines with the clock, in one step with whoever reads the new time", async () => {
+    it.runIf(descriptor.ownTime)("moves deadlines with the clock, in one step with whoever reads the new time", async () => {
       reserved(await store.sandboxes.reserve(request("sb1", { idempotency: { key: "k", requestHash: "h" } })));
       const [, made] = await Promise.all([
         store.sandboxes.shiftDeadlines(3_600_000, () => {
@@ -385,9 +391,9 @@ export function describeStore(descriptor: StoreDescriptor): void {
       const message = (id: string) => ({ id, type: "sandbox.created", eventSeq: 2, body: "{}" });
       const both = [
         store.deliveries.enqueue("wh1", 1, 3, [message("wd1"), message("wd2")]),
-        store.deliveries.enqueue("wh1", 1, 3, [message("wd3")]),
+        store.deliveries.enqueue("wh1", 1, 3, [message("wd1"), message("wd2")]),
       ];
-      expect(await Promise.all(both)).toEqual([true, false]);
+      expect((await Promise.all(both)).filter(Boolean)).toHaveLength(1);
       expect((await store.webhooks.get("wh1"))?.position).toBe(3);
       expect(await store.deliveries.waiting("wh1", 10)).toBe(2);
 

@@ -7,6 +7,7 @@ import { describeStore } from "./store-suite.ts";
 
 describeStore({
   name: "SQLite in memory",
+  ownTime: true,
   open: (clock) => openSqlite({ path: ":memory:", clock }),
   remove: () => Promise.resolve(),
 });
@@ -14,6 +15,7 @@ describeStore({
 let folder = "";
 describeStore({
   name: "SQLite in a file",
+  ownTime: true,
   open: async (clock) => {
     folder = await mkdtemp(join(tmpdir(), "caisson-store-"));
     return openSqlite({ path: join(folder, "new", "caisson.db"), clock });

@@ -4,7 +4,7 @@ import { DeliveryRepository } from "./delivery-repository.ts";
 import { EventRepository } from "./event-repository.ts";
 import { ExecLogRepository } from "./exec-log-repository.ts";
 import { KeyRepository } from "./key-repository.ts";
-import type { LazyTransaction } from "./lazy-transaction.ts";
+import type { Engine, Singleton } from "./engine.ts";
 import { PortRepository } from "./port-repository.ts";
 import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retention.ts";
 import { SandboxRepository, type StoreClock } from "./sandbox-repository.ts";
@@ -27,6 +27,12 @@ export interface Store extends AsyncDisposable {
   readonly clusterSecrets: ClusterSecretRepository;
   /** Removes one batch of history that is older than the retention. */
   purge(retention?: Retention): Promise<Purged>;
+  /**
+   * Runs what only one control plane may run at a time, for as long as this one has the right to; then the signal that `run`
+   * gets is aborted, and the right is waited for again. On SQLite it simply runs. Resolves when the signal is aborted or
+   * `run` ended by itself. A process that hangs may go on for a moment beside its successor: writes are still fenced.
+   */
+  readonly singleton: Singleton;
   /** Rejects when the database does not answer. */
   ping(): Promise<void>;
   /** Closes the database after what is under way. */
@@ -45,16 +51,21 @@ export class KyselyStore implements Store {
   readonly workerIdentities: WorkerIdentityRepository;
   readonly ports: PortRepository;
   readonly clusterSecrets: ClusterSecretRepository;
+  readonly singleton: Singleton;
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
+  readonly #engine: Engine;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock, lazily: LazyTransaction) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, engine: Engine) {
     this.#db = db;
     this.#clock = clock;
-    this.events = new EventRepository(db, clock);
-    this.sandboxes = new SandboxRepository(db, clock, this.events);
-    this.execLog = new ExecLogRepository(db, clock, this.events, lazily);
-    this.webhooks = new WebhookRepository(db, clock, this.events);
+    this.#engine = engine;
+    const { locks } = engine;
+    this.singleton = engine.singleton;
+    this.events = new EventRepository(db, clock, engine.order);
+    this.sandboxes = new SandboxRepository(db, clock, this.events, locks);
+    this.execLog = new ExecLogRepository(db, clock, this.events, engine);
+    this.webhooks = new WebhookRepository(db, clock, this.events, locks);
     this.deliveries = new DeliveryRepository(db, clock);
     this.keys = new KeyRepository(db);
     this.workers = new WorkerRepository(db, clock);
@@ -63,7 +74,8 @@ export class KyselyStore implements Store {
     this.clusterSecrets = new ClusterSecretRepository(db, clock);
   }
 
-  purge(retention: Retention = DEFAULT_RETENTION): Promise<Purged> {
+  async purge(retention: Retention = DEFAULT_RETENTION): Promise<Purged> {
+    await this.#engine.order.settle();
     return purge(this.#db, this.#clock.now(), retention);
   }
 
@@ -71,8 +83,9 @@ export class KyselyStore implements Store {
     await sql`select 1`.execute(this.#db);
   }
 
-  close(): Promise<void> {
-    return this.#db.destroy();
+  async close(): Promise<void> {
+    await this.#engine.close();
+    await this.#db.destroy();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@ import { CaissonError } from "@caisson/contract";
 import type { Kysely, Selectable, Transaction } from "kysely";
 import { z } from "zod";
 import type { EventRepository } from "./event-repository.ts";
+import type { Locks } from "./locks.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { Tables, WebhookTable } from "./tables.ts";
 
@@ -33,11 +34,13 @@ export class WebhookRepository {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
   readonly #events: EventRepository;
+  readonly #locks: Locks;
 
-  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, locks: Locks) {
     this.#db = db;
     this.#clock = clock;
     this.#events = events;
+    this.#locks = locks;
   }
 
   /** Makes a webhook that hears of what happens from now on. */
@@ -51,7 +54,7 @@ export class WebhookRepository {
         secret,
         old_secret: null,
         old_secret_until: null,
-        position: await newest(trx),
+        position: await this.#events.newest(trx),
         lease_owner: null,
         lease_until: null,
         created_at: now,
@@ -65,12 +68,12 @@ export class WebhookRepository {
   /** Changes what is named. One that becomes active hears of what happens from then on. Undefined when there is none. */
   update(id: string, changes: Partial<WebhookSettings>): Promise<WebhookRecord | undefined> {
     return this.#db.transaction().execute(async (trx) => {
-      const before = await trx.selectFrom("webhooks").selectAll().where("id", "=", id).executeTakeFirst();
+      const before = await this.#locks.rows(trx.selectFrom("webhooks").selectAll().where("id", "=", id), "update").executeTakeFirst();
       if (before === undefined) return undefined;
       const now = this.#clock.now();
       const settings: WebhookSettings = { ...decode(before), ...changes };
       await this.#tell(trx, "webhook.updated", id, settings, now);
-      const position = settings.active && before.active === 0 ? await newest(trx) : before.position;
+      const position = settings.active && before.active === 0 ? await this.#events.newest(trx) : before.position;
       const change = { ...encode(settings), position, updated_at: now };
       await trx.updateTable("webhooks").set(change).where("id", "=", id).execute();
       return decode({ ...before, ...change });
@@ -142,14 +145,6 @@ export class WebhookRepository {
     const data = { events: [...settings.events], sandbox_id: settings.sandboxId, active: settings.active };
     return this.#events.append(trx, now, { type, resourceId: id, sandboxId: null, data });
   }
-}
-
-async function newest(trx: Transaction<Tables>): Promise<number> {
-  const last = await trx
-    .selectFrom("events")
-    .select((of) => of.fn.max<number | null>("seq").as("seq"))
-    .executeTakeFirst();
-  return last?.seq ?? 0;
 }
 
 function encode(settings: WebhookSettings): Pick<WebhookTable, "url" | "events" | "sandbox_id" | "active"> {

@@ -3,7 +3,7 @@ import type { Migration } from "kysely/migration";
 import type { Flavour } from "./flavour.ts";
 
 /** Webhooks and their messages. */
-export function webhooks({ int, sequence }: Flavour): Migration {
+export function webhooks({ int, float, sequence }: Flavour): Migration {
   return {
     async up(db: Kysely<unknown>): Promise<void> {
       await db.schema
@@ -40,7 +40,7 @@ export function webhooks({ int, sequence }: Flavour): Migration {
         .addColumn("response_code", int)
         .addColumn("response_body", "text")
         .addColumn("error", "text")
-        .addColumn("duration_ms", "real")
+        .addColumn("duration_ms", float)
         .execute();
       await db.schema.createIndex("webhook_deliveries_webhook").on("webhook_deliveries").columns(["webhook_id", "seq"]).execute();
       await db.schema

@@ -1,9 +1,9 @@
-import type { Kysely } from "kysely";
+import { sql, type Kysely } from "kysely";
 import type { Migration } from "kysely/migration";
 import type { Flavour } from "./flavour.ts";
 
 /** Many workers and many control planes: what each worker is and was promised, its credentials, and keys that are shared. */
-export function fleet({ int }: Flavour): Migration {
+export function fleet({ int, float, sequence }: Flavour): Migration {
   return {
     async up(db: Kysely<unknown>): Promise<void> {
       await db.schema.alterTable("sandboxes").addColumn("tenant_id", "text").execute();
@@ -33,7 +33,7 @@ export function fleet({ int }: Flavour): Migration {
         .addColumn("used", "text")
         .addColumn("reserved_sandboxes", int, (column) => column.notNull().defaultTo(0))
         .addColumn("reserved_memory_mb", int, (column) => column.notNull().defaultTo(0))
-        .addColumn("reserved_vcpus", "double precision", (column) => column.notNull().defaultTo(0))
+        .addColumn("reserved_vcpus", float, (column) => column.notNull().defaultTo(0))
         .addColumn("reserved_disk_mb", int, (column) => column.notNull().defaultTo(0))
         .addColumn("preview_domain", "text")
         .addColumn("preview_url", "text")
@@ -97,6 +97,21 @@ export function fleet({ int }: Flavour): Migration {
         .addColumn("value", "text", (column) => column.notNull())
         .addColumn("created_at", int, (column) => column.notNull())
         .execute();
+
+      if (sequence === "identity") await placeByReaders(db);
     },
   };
+}
+
+/**
+ * Where several write at once, a row's number says when it was made, not when it could be read. So the place in the order is
+ * a column of its own, which readers fill in; see `LazyOrder`.
+ */
+async function placeByReaders(db: Kysely<unknown>): Promise<void> {
+  await sql`alter table events alter column seq drop identity, drop constraint events_pkey, alter column seq drop not null`.execute(db);
+  await sql`alter table events add column id bigint generated always as identity primary key`.execute(db);
+  await sql`create unique index events_seq on events (seq)`.execute(db);
+  await sql`create index events_without_place on events (id) where seq is null`.execute(db);
+  await sql`create table event_counter (id bigint primary key check (id = 1), last bigint not null)`.execute(db);
+  await sql`insert into event_counter (id, last) select 1, coalesce(max(seq), 0) from events`.execute(db);
 }

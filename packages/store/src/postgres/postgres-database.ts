@@ -1,0 +1,77 @@
+import { Kysely, PostgresDialect, sql, type PostgresPool, type Transaction, type TransactionBuilder } from "kysely";
+import type { LazyTransaction } from "../lazy-transaction.ts";
+import type { Tables } from "../tables.ts";
+import { databaseUnavailable, isRetriable } from "./database-error.ts";
+
+/** Times a transaction is run that always loses against others. */
+const ATTEMPTS = 8;
+/** Longest rest before it is run again, in ms; each one doubles it. */
+const REST_MS = 10;
+
+/** What a database needs besides its connections. */
+export interface PostgresDatabaseOptions {
+  readonly pool: PostgresPool;
+  readonly sleep: (ms: number) => Promise<void>;
+  /** Called after each transaction that was committed. */
+  readonly committed: (trx: Transaction<Tables>) => void;
+}
+
+/**
+ * Kysely over PostgreSQL. A transaction that lost against another one (a deadlock, a conflict of serialisation) has left
+ * nothing, and is run again: what is done in one must be of no consequence outside before it resolves.
+ */
+export class PostgresDatabase extends Kysely<Tables> {
+  readonly #options: PostgresDatabaseOptions;
+
+  constructor(options: PostgresDatabaseOptions) {
+    super({ dialect: new PostgresDialect({ pool: options.pool }) });
+    this.#options = options;
+  }
+
+  override transaction(): TransactionBuilder<Tables> {
+    const builder = super.transaction();
+    return this.#retrying(builder);
+  }
+
+  #retrying(builder: TransactionBuilder<Tables>): TransactionBuilder<Tables> {
+    return new Proxy(builder, {
+      get: (target, key) => {
+        if (key === "execute") return <T>(run: (trx: Transaction<Tables>) => Promise<T>) => this.#execute(target, run);
+        if (key === "setIsolationLevel")
+          return (...given: Parameters<typeof target.setIsolationLevel>) => this.#retrying(target.setIsolationLevel(...given));
+        if (key === "setAccessMode")
+          return (...given: Parameters<typeof target.setAccessMode>) => this.#retrying(target.setAccessMode(...given));
+        throw new Error(`a transaction has no ${String(key)} here`);
+      },
+    });
+  }
+
+  async #execute<T>(builder: TransactionBuilder<Tables>, run: (trx: Transaction<Tables>) => Promise<T>): Promise<T> {
+    let rest = REST_MS;
+    for (let attempt = 1; ; attempt += 1) {
+      let transaction: Transaction<Tables> | undefined;
+      try {
+        const result = await builder.execute((trx) => {
+          transaction = trx;
+          return run(trx);
+        });
+        if (transaction !== undefined) this.#options.committed(transaction);
+        return result;
+      } catch (error) {
+        if (!isRetriable(error)) throw error;
+        if (attempt === ATTEMPTS) throw databaseUnavailable("others change the same things all the time", error);
+        await this.#options.sleep(Math.random() * rest);
+        rest *= 2;
+      }
+    }
+  }
+}
+
+/** PostgreSQL's: the commit does not wait for the disk. It survives a crash of our process, and mostly of the server's. */
+export function lazyPostgresTransaction(db: Kysely<Tables>): LazyTransaction {
+  return (run) =>
+    db.transaction().execute(async (trx) => {
+      await sql`set local synchronous_commit = off`.execute(trx);
+      return run(trx);
+    });
+}

@@ -1,0 +1,195 @@
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+
+const REMEDY = "Install it (Debian: apt-get install postgresql); `npm test` does so as root.";
+/** Time to be up, in ms. */
+const UP_MS = 60_000;
+const READY = "database system is ready to accept connections";
+
+/** What a test may set. */
+export interface TestPostgresOptions {
+  /** `on` for figures and for losing power; by default nothing waits for the disk, which a killed process does not need. */
+  readonly fsync?: "on" | "off";
+  /** Further settings, by name. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** A real PostgreSQL of its own in a temporary folder, on a free port of loopback; everybody there is trusted. */
+export class TestPostgres implements AsyncDisposable {
+  readonly port: number;
+  /** Its data folder. */
+  readonly folder: string;
+  readonly #settings: readonly string[];
+  #child: ChildProcess | undefined;
+  #log = "";
+  #made = 0;
+
+  private constructor(folder: string, port: number, options: TestPostgresOptions) {
+    this.folder = folder;
+    this.port = port;
+    const settings = {
+      port: String(port),
+      listen_addresses: "127.0.0.1",
+      unix_socket_directories: folder,
+      fsync: options.fsync ?? "off",
+      max_connections: "200",
+      ...options.settings,
+    };
+    this.#settings = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  }
+
+  /** Makes one and starts it. Throws with a remedy when this machine has no PostgreSQL. */
+  static async start(options: TestPostgresOptions = {}): Promise<TestPostgres> {
+    const folder = mkdtempSync(join(tmpdir(), "caisson-pg-"));
+    const postgres = new TestPostgres(folder, await freePort(), options);
+    try {
+      const { uid, gid } = owner();
+      if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid);
+      const args = ["-D", join(folder, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+      const made = spawnSync(program("initdb"), args, { ...owner(), encoding: "utf8" });
+      if (made.status !== 0) throw new Error(`initdb failed: ${made.error?.message ?? made.stderr}`);
+      await postgres.up();
+      return postgres;
+    } catch (error) {
+      await postgres[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The address of one of its databases. */
+  dsn(database = "postgres"): string {
+    return `postgres://postgres@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** Makes an empty database and returns its address. */
+  makeDatabase(): string {
+    this.#made += 1;
+    const name = `test_${this.#made}`;
+    this.sql(`create database ${name} template template0`);
+    return this.dsn(name);
+  }
+
+  /** Runs SQL as the superuser, in `psql`; what it prints, one line for each row. */
+  sql(text: string, dsn: string = this.dsn()): string {
+    const ran = spawnSync(program("psql"), ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", text], { encoding: "utf8" });
+    if (ran.status !== 0) throw new Error(`psql failed: ${ran.error?.message ?? ran.stderr}`);
+    return ran.stdout.trim();
+  }
+
+  /** What it logged since it was last started. */
+  get log(): string {
+    return this.#log;
+  }
+
+  /** Starts it (again) and waits until it takes connections. */
+  async up(): Promise<void> {
+    const until = Date.now() + UP_MS;
+    // Right after a kill its children may still hold the shared memory: then it refuses to start, and is asked again.
+    while (!(await this.#launch())) {
+      if (Date.now() > until) throw new Error(`PostgreSQL does not start:\n${this.#log}`);
+    }
+  }
+
+  /** Asks it to end at once, in order: connections are broken, nothing is lost. */
+  async stop(): Promise<void> {
+    await this.#end("SIGINT");
+  }
+
+  /** Kills all its processes with SIGKILL and waits until they are gone. */
+  async kill9(): Promise<void> {
+    const children = this.#child?.pid === undefined ? [] : childrenOf(this.#child.pid);
+    const gone = this.#end("SIGKILL");
+    for (const pid of children) killQuietly(pid);
+    await gone;
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.up();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill9();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #launch(): Promise<boolean> {
+    this.#log = "";
+    const child = spawn(program("postgres"), ["-D", join(this.folder, "data"), ...this.#settings], {
+      ...owner(),
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    this.#child = child;
+    const ended = once(child, "close").then(() => false);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    child.stderr.on("data", (chunk: Buffer) => {
+      this.#log = (this.#log + chunk.toString()).slice(-65_536);
+      if (this.#log.includes(READY)) resolve(true);
+    });
+    return Promise.race([promise, ended]);
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "close");
+    child.kill(signal);
+    await gone;
+  }
+}
+
+/** PostgreSQL refuses to run as root. */
+function owner(): { uid?: number; gid?: number } {
+  if (process.getuid?.() !== 0) return {};
+  for (const name of ["postgres", "nobody"]) {
+    const [, , uid, gid] =
+      readFileSync("/etc/passwd", "utf8")
+        .match(new RegExp(`^${name}:[^:]*:.*$`, "m"))?.[0]
+        ?.split(":") ?? [];
+    if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) };
+  }
+  throw new Error("PostgreSQL does not run as root, and this machine has no user postgres.");
+}
+
+/** Debian keeps the programs of a server out of the PATH, a folder for each version. */
+function program(name: string): string {
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? readdirSync(debian).toSorted((a, b) => Number(b) - Number(a)) : [];
+  const folders = [...versions.map((version) => join(debian, version, "bin")), ...(process.env["PATH"] ?? "").split(delimiter)];
+  const found = folders.map((folder) => join(folder, name)).find((path) => statSync(path, { throwIfNoEntry: false })?.isFile());
+  if (found === undefined) throw new Error(`This machine has no PostgreSQL: ${name} is missing. ${REMEDY}`);
+  return found;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
+
+function childrenOf(parent: number): number[] {
+  return readdirSync("/proc").flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return [];
+    try {
+      const rest = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "");
+      return Number(rest.split(" ")[1]) === parent ? [Number(pid)] : [];
+    } catch {
+      return []; // it has ended meanwhile
+    }
+  });
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // it has ended already
+  }
+}
