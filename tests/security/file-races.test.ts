@@ -103,7 +103,7 @@ async function hostState(): Promise<Record<string, string>> {
     state[path] = [found.ino, found.mode, found.uid, found.gid, found.nlink, found.size, found.mtimeNs, found.ctimeNs, hash].join(" ");
   };
   for (const path of [canary, `${canary}/sub`, `${canary}/canary.txt`, `${canary}/sub/inner.txt`]) await note(path);
-  for (const path of ["/etc/passwd", "/etc/hosts", `${server.dataDir}/credentials.json`, `${server.dataDir}/signing.key`])
+  for (const path of ["/etc/passwd", "/etc/hosts", `${server.dataDir}/credentials.json`, `${server.dataDir}/caisson.db`])
     await note(path).catch(() => undefined); // a plain user may not see all of them, before and after
   return state;
 }

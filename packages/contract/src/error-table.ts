@@ -50,6 +50,13 @@ export const ERROR_TABLE = {
     title: "There is nothing at this address.",
     remedy: "Check the path against the API reference at /docs.",
   },
+  not_on_worker: {
+    status: 404,
+    retryable: false,
+    exit: 3,
+    title: "This is a worker: it serves what is done inside its sandboxes, and nothing else.",
+    remedy: "Send this request to a control plane.",
+  },
   method_not_allowed: {
     status: 405,
     retryable: false,
@@ -320,6 +327,13 @@ export const ERROR_TABLE = {
     exit: 8,
     title: "The worker of this sandbox cannot be reached.",
     remedy: "Wait; the sandbox is found again when the worker is back.",
+  },
+  control_unavailable: {
+    status: 503,
+    retryable: true,
+    exit: 8,
+    title: "The worker can reach no control plane now, and may not decide this alone.",
+    remedy: "Try again in a moment, or open a link made for it.",
   },
   no_capacity: {
     status: 503,

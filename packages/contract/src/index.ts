@@ -35,6 +35,7 @@ export * from "./byte-pool.ts";
 export * from "./channel.ts";
 export * from "./sandbox-host.ts";
 export * from "./guest-methods.ts";
+export * from "./access.ts";
 export * from "./worker-link.ts";
 // Configuration
 export * from "./config.ts";

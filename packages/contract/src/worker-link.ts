@@ -7,6 +7,7 @@ import {
   type Capabilities,
   type ProviderReport,
 } from "./capability.ts";
+import { PROCESS_KINDS } from "./exec-log.ts";
 import { SANDBOX_ID_PATTERN } from "./id.ts";
 import { amountsSchema, CONTROL_LOSS_POLICIES, workerLabelsSchema } from "./worker.ts";
 
@@ -92,8 +93,22 @@ const refFields = { sandbox_id: z.string().regex(SANDBOX_ID_PATTERN), epoch: z.i
 export const reportSchema = z.object({ ...refFields });
 export type Report = z.infer<typeof reportSchema>;
 
-/** Parameters of `control.processes`: processes of a sandbox started or ended past the control plane, ask its agent. */
-export const processesChangedSchema = z.object({ ...refFields, key_name: z.string().max(128).nullable() });
+/** A process that a client started on the worker itself. */
+export const toldProcessSchema = z.object({
+  process_id: z.int().min(1),
+  kind: z.enum(PROCESS_KINDS),
+  request_id: z.string().max(128).nullable(),
+});
+export type ToldProcess = z.infer<typeof toldProcessSchema>;
+
+/** Parameters of `control.processes`: processes of a sandbox were started past the control plane, ask its agent. */
+export const processesChangedSchema = z.object({
+  ...refFields,
+  /** Name of the key of who started them. */
+  key_name: z.string().max(128).nullable(),
+  /** Which ones; without it, all that the exec log lacks. */
+  processes: z.array(toldProcessSchema).max(256).optional(),
+});
 export type ProcessesChanged = z.infer<typeof processesChangedSchema>;
 
 /** Parameters and reply of `control.port_access`. */

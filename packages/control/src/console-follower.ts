@@ -1,5 +1,4 @@
-import { isTerminal, type Clock, type ConsoleChunk, type ConsoleRange } from "@caisson/contract";
-import type { SandboxRecord } from "@caisson/store";
+import { isTerminal, type Clock, type ConsoleChunk, type ConsoleRange, type SandboxState } from "@caisson/contract";
 
 /** Time between two looks at a console, in ms. */
 const LOOK_EVERY_MS = 500;
@@ -13,7 +12,7 @@ export interface FollowConsole {
   readonly from: ConsoleRange;
   readonly read: (range: ConsoleRange) => Promise<ConsoleChunk>;
   /** The sandbox as it is now. */
-  readonly look: () => Promise<SandboxRecord>;
+  readonly look: () => Promise<{ readonly state: SandboxState }>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }

@@ -61,7 +61,12 @@ export interface OperationOptions {
   readonly requestId?: string;
   /** Name of the key of who asks, for the exec log. */
   readonly keyName?: string;
+  /** Epoch that a client of a worker was let in for; on any other `lease_lost`. */
+  readonly epoch?: number;
 }
+
+/** What is known of a sandbox wherever work is done in it. */
+export type SandboxFacts = Pick<Sandbox, "id" | "state" | "reason" | "vcpus" | "memory_mb">;
 
 /** How the whole is. */
 export interface HealthReport {
@@ -78,8 +83,46 @@ export interface PortVisibility {
   readonly public: boolean;
 }
 
+/** Who runs a sandbox, and where that worker can be reached. */
+export interface SandboxOwner {
+  readonly workerId: string;
+  /** Epoch of its lease. */
+  readonly epoch: number;
+  /** When the sandbox ends, in ms since the Unix epoch. */
+  readonly expiresAt: number;
+  /** Where clients may reach the worker directly for data; null where they may not. */
+  readonly publicUrl: string | null;
+  /** Domain below which ports of its sandboxes are shown; null for the control plane's own. */
+  readonly previewDomain: string | null;
+  /** Scheme, domain and port with which browsers reach them; null: `http` and that domain. */
+  readonly previewUrl: string | null;
+}
+
+/** What is done inside sandboxes that run: through a control plane, or on the worker itself. */
+export interface DataOperations {
+  /** What is known of a sandbox now. */
+  get(id: string, options?: OperationOptions): Promise<SandboxFacts>;
+  /** Runs `use` with the guest of a sandbox that runs. `detail` goes to the log. A stream counts until `use` settles. */
+  withGuest<T>(
+    id: string,
+    operation: OperationName,
+    use: (guest: Guest, sandbox: SandboxFacts) => Promise<T>,
+    options?: OperationOptions & { readonly detail?: string },
+  ): Promise<T>;
+  /** What someone without a key may know of a port, for every request to a preview; writes no log line. */
+  portAccess(id: string, port: number): Promise<"public" | "private" | "ended">;
+  /** Lines of the sandbox's console: the last ones, or those after a byte offset. */
+  logs(id: string, range: ConsoleRange, options?: OperationOptions): Promise<ConsoleChunk>;
+  /** Lines of the console from there on, as they come; it ends with the sandbox, or with the signal. */
+  followLogs(
+    id: string,
+    from: ConsoleRange,
+    options: OperationOptions & { readonly signal: AbortSignal },
+  ): Promise<AsyncIterable<ConsoleChunk>>;
+}
+
 /** The one door to sandboxes: routes, and later other front ends, use this and nothing below it. */
-export interface Operations {
+export interface Operations extends DataOperations {
   /** Telling others of events. */
   readonly webhooks: WebhookOperations;
   /** Creates a sandbox and waits until it runs. The same idempotency key and request returns the same sandbox. */
@@ -111,18 +154,10 @@ export interface Operations {
   publishPort(id: string, visibility: PortVisibility, options?: OperationOptions): Promise<void>;
   /** Makes a port private again and forgets it. Repeating it is fine. */
   unpublishPort(id: string, port: number, options?: OperationOptions): Promise<void>;
-  /** What someone without a key may know of a port, for every request to a preview; writes no log line. */
-  portAccess(id: string, port: number): Promise<"public" | "private" | "ended">;
+  /** Who runs a sandbox that has not ended, and where that worker can be reached. */
+  owner(id: string, options?: OperationOptions): Promise<SandboxOwner>;
   /** What was run in a sandbox, newest first, also after its end. */
   execLog(id: string, query: ExecLogQuery, options?: OperationOptions): Promise<ExecLogPage>;
-  /** Lines of the sandbox's console: the last ones, or those after a byte offset. */
-  logs(id: string, range: ConsoleRange, options?: OperationOptions): Promise<ConsoleChunk>;
-  /** Lines of the console from there on, as they come; it ends with the sandbox, or with the signal. */
-  followLogs(
-    id: string,
-    from: ConsoleRange,
-    options: OperationOptions & { readonly signal: AbortSignal },
-  ): Promise<AsyncIterable<ConsoleChunk>>;
   /** Events after a position, or the last before one, oldest first, at most `limit`. */
   events(query: ListEventsQuery, options?: OperationOptions): Promise<readonly Event[]>;
   /**

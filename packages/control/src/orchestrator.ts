@@ -35,7 +35,7 @@ import { HostDirectory } from "./host-directory.ts";
 import { listFilter } from "./list-filter.ts";
 import type { Logger } from "./logger.ts";
 import { meteredStats } from "./metered-stats.ts";
-import type { HealthReport, OperationName, OperationOptions, Operations, PortVisibility } from "./operations.ts";
+import type { HealthReport, OperationName, OperationOptions, Operations, PortVisibility, SandboxOwner } from "./operations.ts";
 import { checkTtl } from "./placement.ts";
 import { ProcessRecorder } from "./process-recorder.ts";
 import { Reaper } from "./reaper.ts";
@@ -290,6 +290,21 @@ export class Orchestrator implements Operations {
     if ((await this.#options.store.ports.get(id, port))?.public === true) return "public";
     const seen = await this.#options.store.sandboxes.get(id);
     return seen !== undefined && isTerminal(seen.state) ? "ended" : "private";
+  }
+
+  owner(id: string, options: OperationOptions = {}): Promise<SandboxOwner> {
+    return this.#measured("owner", id, options, async () => {
+      const seen = await this.#unended(id);
+      const worker = await this.#options.store.workers.get(seen.workerId);
+      return {
+        workerId: seen.workerId,
+        epoch: seen.epoch,
+        expiresAt: seen.expiresAt,
+        publicUrl: worker?.publicUrl ?? null,
+        previewDomain: worker?.previewDomain ?? null,
+        previewUrl: worker?.previewUrl ?? null,
+      };
+    });
   }
 
   execLog(id: string, query: ExecLogQuery, options: OperationOptions = {}): Promise<ExecLogPage> {

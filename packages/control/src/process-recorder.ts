@@ -1,5 +1,5 @@
-import { toCaissonError, type Clock } from "@caisson/contract";
-import { exitCodeOf, type Exit, type Guest } from "@caisson/guest";
+import { toCaissonError, type Clock, type ToldProcess } from "@caisson/contract";
+import { exitCodeOf, type Exit, type Guest, type Session } from "@caisson/guest";
 import type { EndedProcess, ExecLogRepository, ProcessRef, StartedProcess } from "@caisson/store";
 import type { Logger } from "./logger.ts";
 import { Loop } from "./loop.ts";
@@ -108,6 +108,19 @@ export class ProcessRecorder {
     await this.flush();
   }
 
+  /**
+   * Takes over processes that a client started on the worker, past every control plane: what they are, their agent tells. One
+   * that it does not know any more is left out.
+   */
+  async adopt(sandboxId: string, guest: Guest, keyName: string | null, told: readonly ToldProcess[]): Promise<void> {
+    const sessions = new Map((await guest.sessions()).map((session) => [session.id, session]));
+    for (const { process_id: id, kind, request_id: requestId } of told) {
+      const session = sessions.get(id);
+      if (session !== undefined) this.#found(sandboxId, session, { kind, keyName, requestId });
+    }
+    await this.flush();
+  }
+
   /** Compares the log of a sandbox with what its agent remembers: processes started before a time that it lacks, and ends. */
   async #look(sandboxId: string, guest: Guest, before: number): Promise<void> {
     const { log } = this.#options;
@@ -117,19 +130,7 @@ export class ProcessRecorder {
     const known = await log.known(sandboxId, [...sessions.keys()]);
     for (const [id, session] of sessions) {
       if (known.has(id) || session.startedAtMs >= before) continue;
-      this.started({
-        sandboxId,
-        processId: id,
-        kind: "unknown",
-        ...commandOf(session.command === null ? { argv: session.argv } : { command: session.command }),
-        user: session.user,
-        workdir: session.cwd,
-        startedAt: session.startedAtMs,
-        keyName: null,
-        requestId: null,
-      });
-      if (session.exit === null) this.watch({ sandboxId, processId: id });
-      else this.ended({ sandboxId, processId: id }, session.exit);
+      this.#found(sandboxId, session, { kind: "unknown", keyName: null, requestId: null });
     }
     for (const { processId } of running) {
       const session = sessions.get(processId);
@@ -137,6 +138,21 @@ export class ProcessRecorder {
       else if (session.exit === null) this.watch({ sandboxId, processId });
       else this.ended({ sandboxId, processId }, session.exit);
     }
+  }
+
+  /** A process that somebody else started. */
+  #found(sandboxId: string, session: Session, known: Pick<StartedProcess, "kind" | "keyName" | "requestId">): void {
+    const ref = { sandboxId, processId: session.id };
+    this.started({
+      ...ref,
+      ...known,
+      ...commandOf(session.command === null ? { argv: session.argv } : { command: session.command }),
+      user: session.user,
+      workdir: session.cwd,
+      startedAt: session.startedAtMs,
+    });
+    if (session.exit === null) this.watch(ref);
+    else this.ended(ref, session.exit);
   }
 
   #soon(): void {

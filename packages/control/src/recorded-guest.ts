@@ -14,7 +14,7 @@ export interface RecordedGuestOptions {
   /** Name of the key of who asks. */
   readonly keyName?: string;
   readonly requestId?: string;
-  readonly recorder: ProcessRecorder;
+  readonly recorder: Pick<ProcessRecorder, "started" | "watch" | "ended">;
   /** Its figures, from who knows them best. */
   readonly stats: Guest["stats"];
   /** Wall-clock time in ms. */

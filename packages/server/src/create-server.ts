@@ -1,5 +1,5 @@
 import { Server as NetServer, type AddressInfo } from "node:net";
-import { SignedTokens } from "./auth/signed-tokens.ts";
+import { byKeys } from "./auth/authenticate.ts";
 import type { App } from "./http/app.ts";
 import { createApp } from "./http/create-app.ts";
 import { LiveRequests } from "./http/live-requests.ts";
@@ -24,13 +24,11 @@ export interface HttpServer {
 
 /** Builds the HTTP API over the interfaces handed in; it holds no state of its own beyond requests in progress. */
 export async function createServer(options: ServerOptions): Promise<HttpServer> {
-  const { signingKey, ...rest } = options;
-  const tokens = new SignedTokens(signingKey, options.clock);
-  const services: Services = { ...rest, tokens, limits: { ...DEFAULT_LIMITS, ...options.limits } };
+  const services: Services = { ...options, limits: { ...DEFAULT_LIMITS, ...options.limits } };
   const live = new LiveRequests();
   checkPreviewOptions(services.previews);
   const previews = new PreviewServer(services, live);
-  const app = createApp(services, live, previews);
+  const app = createApp({ ...services, live, previews, authenticate: byKeys(services.keys, services.tokens) });
   await registerRoutes(app, services);
   await app.ready();
   routeUpgrades(app, previews);

@@ -1,8 +1,8 @@
 import type { Clock, ImageHost, Random, WorkerDescription } from "@caisson/contract";
-import type { Operations } from "@caisson/control";
+import type { DataOperations, Operations } from "@caisson/control";
+import type { GrantSigner, GrantVerifier, SandboxAccess } from "@caisson/identity";
 import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
-import type { SignedTokens } from "./auth/signed-tokens.ts";
 import type { PreviewOptions } from "./previews/preview-options.ts";
 
 /** Bounds of the HTTP side. */
@@ -58,8 +58,8 @@ export interface ServerOptions {
   /** What the workers say of themselves. */
   readonly describeWorkers: () => Promise<readonly WorkerDescription[]>;
   readonly keys: KeyVerifier;
-  /** Signs links and tokens; 32 random bytes that stay the same across restarts. */
-  readonly signingKey: Uint8Array;
+  /** Signs and checks links and tokens. */
+  readonly tokens: ServerTokens;
   /** Version that health answers show. */
   readonly version: string;
   /** Origins that browsers may call from, such as `https://app.example.org`; empty for none. */
@@ -76,8 +76,24 @@ export interface ServerOptions {
   readonly random: Random;
 }
 
+/** Tokens of a control plane. */
+export interface ServerTokens extends GrantSigner, GrantVerifier {
+  /** A token that lets a client do its work in one sandbox on the worker itself. */
+  signAccess(access: SandboxAccess): Promise<string>;
+}
+
 /** What the routes work with. */
-export interface Services extends Omit<ServerOptions, "limits" | "signingKey"> {
+export interface Services extends Omit<ServerOptions, "limits"> {
   readonly limits: ServerLimits;
-  readonly tokens: SignedTokens;
+}
+
+/** What routes work with that a worker has too: those of what is done inside a sandbox. */
+export interface DataServices extends Pick<
+  Services,
+  "version" | "corsAllowedOrigins" | "previews" | "execTimeoutMs" | "maxExecTimeoutMs" | "logger" | "clock" | "random" | "limits"
+> {
+  readonly operations: DataOperations;
+  readonly tokens: GrantVerifier;
+  /** Absent where no key is known. */
+  readonly keys?: KeyVerifier;
 }

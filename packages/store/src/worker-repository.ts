@@ -35,6 +35,12 @@ export class WorkerRepository {
     return { pending: of("pending"), online: of("online"), draining: of("draining"), unreachable: of("unreachable") };
   }
 
+  /** One worker; undefined when it never was. */
+  async get(id: string): Promise<WorkerRecord | undefined> {
+    const row = await this.#db.selectFrom("workers").selectAll().where("id", "=", id).executeTakeFirst();
+    return row === undefined ? undefined : decodeWorker(row);
+  }
+
   /** All workers ever seen, by id. */
   async list(): Promise<readonly WorkerRecord[]> {
     const rows = await this.#db.selectFrom("workers").selectAll().orderBy("id").execute();

@@ -1,12 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { CaissonError, type Config, type Random } from "@caisson/contract";
 import { hashKey, type Store } from "@caisson/store";
 import { credentialsPath, readCredentials, type CredentialsFile } from "../client/local-server.ts";
 import { writePrivateFile } from "./write-file.ts";
-
-/** Bytes of the key that signs links and tokens. */
-const SIGNING_BYTES = 32;
 
 /** The keys in force, and where they come from. */
 export interface Credentials extends CredentialsFile {
@@ -25,17 +20,6 @@ export function openCredentials(dataDir: string, auth: Config["auth"], random: R
     writePrivateFile(file, `${JSON.stringify(made, undefined, 2)}\n`);
   }
   return refuseEqual({ api_key: apiKey ?? made.api_key, admin_api_key: adminKey ?? made.admin_api_key, file });
-}
-
-/** The key that signs links and tokens; made at the first start. Removing its file makes every link that was given out useless. */
-export function openSigningKey(dataDir: string, random: Random): Uint8Array {
-  const file = join(dataDir, "signing.key");
-  if (!existsSync(file)) writePrivateFile(file, `${Buffer.from(random.bytes(SIGNING_BYTES)).toString("base64url")}\n`);
-  const key = Buffer.from(readFileSync(file, "utf8").trim(), "base64url");
-  if (key.length === SIGNING_BYTES) return key;
-  throw new CaissonError("invalid_request", `${file} does not hold a key.`, {
-    detail: { remedy: "Remove it; a new one is then made, and links that were given out no longer work." },
-  });
 }
 
 /** Writes the hashes of the keys in force to the store; what was in force before no longer is. */

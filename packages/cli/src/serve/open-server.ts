@@ -11,8 +11,9 @@ import { readServerFile, serverFilePath } from "../client/local-server.ts";
 import { resolveDatabasePath, resolveDataDir } from "../config/data-dir.ts";
 import { logFunction } from "./create-logger.ts";
 import { createProviders } from "./create-providers.ts";
-import { openCredentials, openSigningKey, storeKeys, type Credentials } from "./credentials.ts";
+import { openCredentials, storeKeys, type Credentials } from "./credentials.ts";
 import { openDataDir } from "./open-data-dir.ts";
+import { openSigningKeys, openTokens } from "./open-tokens.ts";
 import { writePrivateFile } from "./write-file.ts";
 
 /** Id of the worker inside the server. */
@@ -78,7 +79,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     images: new RecordedImages({ images: host.images, store, logger }),
     describeWorkers: async () => [await host.describe()],
     keys: createKeyVerifier(keys),
-    signingKey: openSigningKey(dataDir, random),
+    tokens: await openTokens({ store, dataDir, clock: systemClock, keys: await openSigningKeys(store, clock.now()) }),
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
     previews: {

@@ -1,12 +1,26 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { CaissonError } from "@caisson/contract";
+import type { Grant, GrantVerifier, TokenAction } from "@caisson/identity";
 import type { FastifyRequest } from "fastify";
-import type { Access } from "../http/route-config.ts";
+import type { RequestScope } from "../http/request-scope.ts";
+import type { Access, RouteConfig } from "../http/route-config.ts";
 import type { Caller, KeyVerifier } from "./key-verifier.ts";
-import type { Grant, SignedTokens, TokenAction } from "./signed-tokens.ts";
 
 /** Longest key that is looked at. */
 const MAX_KEY = 512;
+
+/** Finds out who calls and what he may do; writes it into the scope. Throws `unauthorized` or `forbidden`. */
+export type Authenticator = (request: FastifyRequest, scope: RequestScope, config: Partial<RouteConfig>) => Promise<void>;
+
+/** Lets in by API keys, and where a route says so by tokens: on a control plane. */
+export function byKeys(keys: KeyVerifier, tokens: GrantVerifier): Authenticator {
+  return async (request, scope, { access, token }) => {
+    if (access === undefined || access === "open") return;
+    const granted = token === undefined ? undefined : await authenticateByToken(request, token, tokens);
+    scope.grant = granted?.grant;
+    scope.caller = granted?.caller ?? (await authenticate(request, access, keys));
+  };
+}
 
 /** The keys a request presents, with the header each came in. */
 export function presentedKeys(headers: IncomingHttpHeaders): { readonly header: string; readonly key: string }[] {
@@ -25,7 +39,7 @@ export function presentedKeys(headers: IncomingHttpHeaders): { readonly header: 
 export async function authenticateByToken(
   request: FastifyRequest,
   action: TokenAction,
-  tokens: SignedTokens,
+  tokens: GrantVerifier,
 ): Promise<{ readonly caller: Caller; readonly grant: Grant } | undefined> {
   const { token } = request.query as { token?: unknown };
   const { id } = request.params as { id?: unknown };

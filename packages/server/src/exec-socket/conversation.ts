@@ -6,7 +6,7 @@ import { processSpecOf } from "../exec/process-spec.ts";
 import { readOutput } from "../exec/read-output.ts";
 import { toWireError } from "../http/problem.ts";
 import type { PeerMessage, SocketPeer } from "../http/socket-peer.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { parseControl } from "./client-message.ts";
 import { InputQueue, type InputSink } from "./input-queue.ts";
 import { OutputWindow } from "./output-window.ts";
@@ -26,7 +26,7 @@ const LAST_INPUT_MS = 5_000;
 
 /** What a conversation works with. */
 export interface ConversationContext {
-  readonly services: Pick<Services, "clock" | "limits" | "execTimeoutMs" | "maxExecTimeoutMs">;
+  readonly services: Pick<DataServices, "clock" | "limits" | "execTimeoutMs" | "maxExecTimeoutMs">;
   readonly guest: Guest;
   readonly log: FastifyBaseLogger;
   /** Aborted when the client has gone or the server closes. */

@@ -1,9 +1,9 @@
 import { CaissonError } from "@caisson/contract";
 import type { Patience } from "../http/patient-reader.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 
 /** How long a sandbox may be silent in the middle of what it sends; `what` says of what in the error. */
-export function guestPatience({ clock, limits }: Services, signal: AbortSignal, what: string): Patience {
+export function guestPatience({ clock, limits }: DataServices, signal: AbortSignal, what: string): Patience {
   return {
     clock,
     signal,
@@ -14,7 +14,7 @@ export function guestPatience({ clock, limits }: Services, signal: AbortSignal, 
 }
 
 /** For work that may be silent as long as it takes: only whoever asked for it can lose patience. */
-export function callersPatience({ clock }: Services, signal: AbortSignal): Patience {
+export function callersPatience({ clock }: DataServices, signal: AbortSignal): Patience {
   const late = (): CaissonError => new CaissonError("internal", "Nobody was to wait for this.");
   return { clock, signal, silentMs: Number.POSITIVE_INFINITY, late };
 }

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { NdjsonStream } from "../http/ndjson-stream.ts";
 import { PatientReader } from "../http/patient-reader.ts";
 import { toWireError } from "../http/problem.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { noting } from "./noting.ts";
 import { callersPatience } from "./patience.ts";
 
@@ -16,7 +16,7 @@ export async function streamMatches(
   request: FastifyRequest,
   reply: FastifyReply,
   found: AsyncGenerator<readonly SearchMatch[], SearchSummary, void>,
-  services: Services,
+  services: DataServices,
 ): Promise<void> {
   const { scope } = request;
   let summary: SearchSummary | undefined;

@@ -2,9 +2,9 @@ import { CaissonError } from "@caisson/contract";
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { authenticate, authenticateByToken } from "../auth/authenticate.ts";
+import type { Authenticator } from "../auth/authenticate.ts";
 import type { PreviewServer } from "../previews/preview-server.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import type { App } from "./app.ts";
 import { answerBrokenRequest } from "./client-error.ts";
 import { createHttpServer } from "./create-http-server.ts";
@@ -24,8 +24,18 @@ import { validatorCompiler } from "./validation.ts";
 /** How long the rest of a body is read after an answer that did not wait for it, in ms. */
 const LINGER_MS = 5_000;
 
+/** What an application is made of, beside its routes. */
+export interface AppParts extends Pick<DataServices, "limits" | "clock" | "random" | "logger" | "corsAllowedOrigins"> {
+  readonly live: LiveRequests;
+  readonly previews: PreviewServer;
+  readonly authenticate: Authenticator;
+  /** Error for addresses that are not served here. Default: `not_found`. */
+  readonly elsewhere?: (where: string) => CaissonError;
+}
+
 /** The application without its routes: everything that is the same for every request. */
-export function createApp(services: Services, live: LiveRequests, previews: PreviewServer): App {
+export function createApp(services: AppParts): App {
+  const { live, previews } = services;
   const { limits, clock, random } = services;
   const origins = allowedOrigins(services.corsAllowedOrigins);
   const table = new RouteTable();
@@ -77,7 +87,7 @@ export function createApp(services: Services, live: LiveRequests, previews: Prev
     const scope = new RequestScope(request.id, clock);
     scope.remote = request.socket.remoteAddress;
     request.scope = scope;
-    const { access, long, token, upgrade } = request.routeOptions.config;
+    const { long, upgrade } = request.routeOptions.config;
     live.add(scope, long === true ? "long" : "short");
     reply.raw.once("close", () => {
       live.delete(scope);
@@ -94,11 +104,7 @@ export function createApp(services: Services, live: LiveRequests, previews: Prev
     const encoding = request.headers["content-encoding"];
     if (encoding !== undefined && encoding !== "identity")
       throw new CaissonError("invalid_request", "Bodies are taken as they are: there must be no Content-Encoding.");
-    if (access !== undefined && access !== "open") {
-      const granted = token === undefined ? undefined : await authenticateByToken(request, token, services.tokens);
-      scope.grant = granted?.grant;
-      scope.caller = granted?.caller ?? (await authenticate(request, access, services.keys));
-    }
+    await services.authenticate(request, scope, request.routeOptions.config);
     if ((upgrade === true) !== (upgradeOf(request) !== undefined)) {
       if (upgrade === true) reply.header("upgrade", "websocket").code(426);
       const message = upgrade === true ? "This address speaks WebSocket only." : "This address takes no protocol upgrade.";
@@ -129,8 +135,10 @@ export function createApp(services: Services, live: LiveRequests, previews: Prev
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
   app.setNotFoundHandler((request, reply) => {
     const methods = table.methodsOf(request.raw.url?.split("?", 1)[0] ?? "");
-    if (methods.length === 0)
-      throw new CaissonError("not_found", `There is nothing at ${request.method} ${request.url.split("?", 1)[0]?.slice(0, 200)}.`);
+    if (methods.length === 0) {
+      const where = `${request.method} ${request.url.split("?", 1)[0]?.slice(0, 200)}`;
+      throw services.elsewhere?.(where) ?? new CaissonError("not_found", `There is nothing at ${where}.`);
+    }
     reply.header("allow", methods.join(", "));
     throw new CaissonError("method_not_allowed", `This address takes ${methods.join(", ")}, not ${request.method}.`);
   });

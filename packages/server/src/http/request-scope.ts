@@ -1,6 +1,6 @@
 import { CaissonError, type Clock } from "@caisson/contract";
 import type { Caller } from "../auth/key-verifier.ts";
-import type { Grant } from "../auth/signed-tokens.ts";
+import type { Grant } from "@caisson/identity";
 
 /** One request from its head to its last byte: who calls, when it must stop, what went wrong. */
 export class RequestScope {
@@ -12,6 +12,8 @@ export class RequestScope {
   remote: string | undefined;
   /** What the caller's token opens; undefined when a key came, which opens all. */
   grant: Grant | undefined;
+  /** Epoch that the caller was let in for, on a worker. */
+  epoch: number | undefined;
   /** What the request failed with; for its log line. */
   failure: CaissonError | undefined;
   readonly #controller = new AbortController();
@@ -27,13 +29,17 @@ export class RequestScope {
   }
 
   /** For operations that end with the request. */
-  get bound(): { readonly signal: AbortSignal; readonly requestId: string; readonly keyName?: string } {
+  get bound(): { readonly signal: AbortSignal; readonly requestId: string; readonly keyName?: string; readonly epoch?: number } {
     return { signal: this.signal, ...this.unbound };
   }
 
   /** For operations that go on when the client goes away. */
-  get unbound(): { readonly requestId: string; readonly keyName?: string } {
-    return { requestId: this.id, ...(this.caller === undefined ? {} : { keyName: this.caller.name }) };
+  get unbound(): { readonly requestId: string; readonly keyName?: string; readonly epoch?: number } {
+    return {
+      requestId: this.id,
+      ...(this.caller === undefined ? {} : { keyName: this.caller.name }),
+      ...(this.epoch === undefined ? {} : { epoch: this.epoch }),
+    };
   }
 
   /** Ends what the request does. Does nothing a second time. */

@@ -1,4 +1,4 @@
-import type { TokenAction } from "../auth/signed-tokens.ts";
+import type { TokenAction } from "@caisson/identity";
 import type { RequestScope } from "./request-scope.ts";
 
 /** Who may call a route: anyone, any key, or the admin key. */

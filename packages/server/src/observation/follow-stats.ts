@@ -1,4 +1,5 @@
-import { isTerminal, type Clock, type Sandbox } from "@caisson/contract";
+import { isTerminal, type Clock } from "@caisson/contract";
+import type { SandboxFacts } from "@caisson/control";
 import type { Guest } from "@caisson/guest";
 import type { ServerSentEvent } from "../http/sse-stream.ts";
 import { endOf } from "./sandbox-end.ts";
@@ -11,9 +12,9 @@ const PATIENCE_MS = 15_000;
 export interface FollowStats {
   readonly guest: Guest;
   /** The sandbox as it was when the following began. */
-  readonly sandbox: Sandbox;
+  readonly sandbox: SandboxFacts;
   /** The sandbox as it is now. */
-  readonly look: () => Promise<Sandbox>;
+  readonly look: () => Promise<SandboxFacts>;
   readonly clock: Clock;
   readonly everyMs: number;
   readonly signal: AbortSignal;

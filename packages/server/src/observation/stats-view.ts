@@ -1,4 +1,5 @@
-import type { Sandbox, SandboxStats } from "@caisson/contract";
+import type { SandboxStats } from "@caisson/contract";
+import type { SandboxFacts } from "@caisson/control";
 import type { GuestStats } from "@caisson/guest";
 
 /** An earlier sample, for what is used between two. */
@@ -8,7 +9,12 @@ export interface EarlierStats {
 }
 
 /** What a sandbox uses, as the API shows it. */
-export function statsView(stats: GuestStats, sandbox: Sandbox, now: number, earlier?: EarlierStats): SandboxStats {
+export function statsView(
+  stats: GuestStats,
+  sandbox: Pick<SandboxFacts, "vcpus" | "memory_mb">,
+  now: number,
+  earlier?: EarlierStats,
+): SandboxStats {
   return {
     at: new Date(now).toISOString(),
     uptime_ms: stats.uptimeMs,

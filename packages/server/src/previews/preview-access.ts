@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { CaissonError, isCaissonError } from "@caisson/contract";
+import type { Grant } from "@caisson/identity";
 import { presentedKeys } from "../auth/authenticate.ts";
-import type { Grant } from "../auth/signed-tokens.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { previewCookies } from "./preview-cookie.ts";
 import type { PreviewTarget } from "./preview-target.ts";
 
@@ -27,7 +27,7 @@ export interface PreviewAccess {
  * because the port is public. Throws `unauthorized`.
  */
 export async function previewAccess(
-  { keys, tokens, operations }: Pick<Services, "keys" | "tokens" | "operations">,
+  { keys, tokens, operations }: Pick<DataServices, "keys" | "tokens" | "operations">,
   target: PreviewTarget,
   headers: IncomingHttpHeaders,
 ): Promise<PreviewAccess> {
@@ -35,12 +35,11 @@ export async function previewAccess(
   let ownAuthorization = KEY_PREFIX.test(headers.authorization ?? "");
   let byKey = false;
   for (const { header, key } of presentedKeys(headers)) {
-    const known = key.length > 0 && key.length <= MAX_SECRET && (await keys.verify(key)) !== undefined;
+    const known = keys !== undefined && key.length > 0 && key.length <= MAX_SECRET && (await keys.verify(key)) !== undefined;
     if (known && header === "authorization") ownAuthorization = true;
     if (known) byKey = true;
     // An Authorization header that is none of ours is the business of the server in the sandbox.
-    else if (header !== "authorization" || ownAuthorization)
-      refusal ??= new CaissonError("unauthorized", `The key in the header ${header} is not valid.`, { detail: { header } });
+    else if (header !== "authorization" || ownAuthorization) refusal ??= keyRefusal(header, keys);
   }
   if (byKey && refusal === undefined) return { by: "key", ownAuthorization };
   const verify = async (token: string): Promise<Grant | undefined> => {
@@ -66,6 +65,12 @@ export async function previewAccess(
   // What has ended has nothing to protect; whoever asks for it is told so.
   if ((await operations.portAccess(target.sandboxId, target.port)) !== "private") return { by: "public", ownAuthorization };
   throw refusal ?? new CaissonError("unauthorized", "This preview is private: it needs an API key, or a link made for it.");
+}
+
+function keyRefusal(header: string, keys: DataServices["keys"]): CaissonError {
+  const message =
+    keys === undefined ? `A worker takes no key; one came in the header ${header}.` : `The key in the header ${header} is not valid.`;
+  return new CaissonError("unauthorized", message, { detail: { header } });
 }
 
 /**

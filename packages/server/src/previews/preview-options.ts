@@ -1,4 +1,5 @@
 import { CaissonError } from "@caisson/contract";
+import type { SandboxOwner } from "@caisson/control";
 
 /** Where previews are. */
 export interface PreviewOptions {
@@ -16,6 +17,17 @@ export function checkPreviewOptions({ domain, url }: PreviewOptions): void {
   const path = "server.preview_url";
   const message = `must be http or https, the domain ${domain} and perhaps a port, without a path: https://${domain}`;
   throw new CaissonError("invalid_request", `${path} ${message}.`, { errors: [{ path, message }] });
+}
+
+/**
+ * Where the previews of a worker's sandboxes are: at its own domain when it has one, else at the control plane, which relays.
+ * Where both have the same domain, what is asked of it arrives at the control plane.
+ */
+export function previewsOf(own: PreviewOptions, owner: Pick<SandboxOwner, "previewDomain" | "previewUrl">): PreviewOptions {
+  const { previewDomain: domain, previewUrl } = owner;
+  if (domain === null || domain === own.domain) return own;
+  const url = previewUrl !== null && URL.canParse(previewUrl) ? new URL(previewUrl).origin : `http://${domain}`;
+  return { domain, url };
 }
 
 /** Address of a port's preview, for a server that is reached at `localPort`. */

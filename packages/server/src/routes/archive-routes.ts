@@ -5,13 +5,13 @@ import type { App } from "../http/app.ts";
 import { PatientReader } from "../http/patient-reader.ts";
 import { readUpload } from "../http/read-upload.ts";
 import { answerWithBytes, sendDownload } from "../http/send-download.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { bytesSchema, content, errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Files"];
 
 /** Folders as tar streams: made and unpacked in the sandbox, only passed through here. */
-export function archiveRoutes(app: App, services: Services): void {
+export function archiveRoutes(app: App, services: DataServices): void {
   const { operations, clock, limits } = services;
 
   app.route({

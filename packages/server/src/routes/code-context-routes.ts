@@ -19,7 +19,7 @@ import {
 } from "../code/code-contexts.ts";
 import { runCode } from "../code/run-code.ts";
 import type { App } from "../http/app.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { codeContextParams, errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Code"];
@@ -31,7 +31,7 @@ const interruptedSchema = z
   .meta({ id: "CodeInterrupted" });
 
 /** Contexts of code. */
-export function codeContextRoutes(app: App, services: Services): void {
+export function codeContextRoutes(app: App, services: DataServices): void {
   const { operations, clock, random, limits } = services;
 
   /** Starts a context and waits until it answers, so that a missing interpreter is told at once. */

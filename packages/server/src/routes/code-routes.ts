@@ -7,7 +7,7 @@ import { runCode, type CodeRun } from "../code/run-code.ts";
 import { answerWithStream } from "../exec/stream-output.ts";
 import { timeoutOf } from "../exec/process-spec.ts";
 import type { App } from "../http/app.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { content, errors, sandboxParams } from "./route-schema.ts";
 
 /** Largest body: code of 1 MiB, which JSON may write six times as long, and its variables. */
@@ -16,7 +16,7 @@ const CODE_BODY_BYTES = 33_554_432;
 const WAIT_MS = 60_000;
 
 /** Code in interpreters that keep their state. */
-export function codeRoutes(app: App, services: Services): void {
+export function codeRoutes(app: App, services: DataServices): void {
   const { operations, clock, random, limits } = services;
   const order = new InOrder();
 

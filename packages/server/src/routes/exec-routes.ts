@@ -7,14 +7,14 @@ import { inputOf, processSpecOf, stdinOf } from "../exec/process-spec.ts";
 import { toProcess } from "../exec/process-view.ts";
 import { answerWithStream, streamOutput } from "../exec/stream-output.ts";
 import type { App } from "../http/app.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { content, errors, sandboxParams } from "./route-schema.ts";
 
 /** Largest body of an exec: its input may be 8 MiB, which JSON may write six times as long. */
 const EXEC_BODY_BYTES = 67_108_864;
 
 /** Commands. */
-export function execRoutes(app: App, services: Services): void {
+export function execRoutes(app: App, services: DataServices): void {
   const { operations, clock, limits } = services;
 
   app.route({

@@ -6,7 +6,7 @@ import type { App } from "../http/app.ts";
 import { converse } from "../http/converse.ts";
 import { SocketPeer } from "../http/socket-peer.ts";
 import { acceptWebSocket } from "../http/upgrade.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { content, errors, sandboxParams, tokenQuery } from "./route-schema.ts";
 
 /** Time for the first message, in ms. */
@@ -16,7 +16,7 @@ const OPENING_MS = 10_000;
 const messageSchema = z.union([execStartSchema, execAttachSchema, execControlSchema, execSignSchema]);
 
 /** Interactive processes. */
-export function execSocketRoutes(app: App, services: Services): void {
+export function execSocketRoutes(app: App, services: DataServices): void {
   const { operations, clock, limits } = services;
 
   app.route({

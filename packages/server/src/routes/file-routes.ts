@@ -23,7 +23,7 @@ import { toFileInfo } from "../files/file-view.ts";
 import { noting } from "../files/noting.ts";
 import { guestPatience } from "../files/patience.ts";
 import type { App } from "../http/app.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Files"];
@@ -37,7 +37,7 @@ const GLOB_LIMIT = 10_000;
 const done = z.null().describe("Done");
 
 /** Files of a sandbox, as far as they are JSON. */
-export function fileRoutes(app: App, services: Services): void {
+export function fileRoutes(app: App, services: DataServices): void {
   const { operations, limits } = services;
 
   app.route({

@@ -5,11 +5,11 @@ import { toFileInfo } from "../files/file-view.ts";
 import { FORM_FILES, writeForm } from "../files/form-files.ts";
 import type { App } from "../http/app.ts";
 import { readUpload } from "../http/read-upload.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { errors, sandboxParams } from "./route-schema.ts";
 
 /** Several files in one request, as browsers and `curl -F` send them. */
-export function formRoutes(app: App, { operations, clock, limits }: Services): void {
+export function formRoutes(app: App, { operations, clock, limits }: DataServices): void {
   app.route({
     method: "POST",
     url: "/sandboxes/:id/files/upload",

@@ -16,7 +16,7 @@ import { lastEventIdHeaders, streamEvents, type ServerSentEvent } from "../http/
 import { followStats } from "../observation/follow-stats.ts";
 import { endOf } from "../observation/sandbox-end.ts";
 import { statsView } from "../observation/stats-view.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { content, errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Sandboxes"];
@@ -28,7 +28,7 @@ const DEFAULT_LIMIT = 1_000;
 const ENDED = "The last event is `ended` when the sandbox has ended, or `error`. A comment comes every 15 s.";
 
 /** What is seen of sandboxes from outside. */
-export function observationRoutes(app: App, { operations, clock }: Services): void {
+export function observationRoutes(app: App, { operations, clock }: DataServices): void {
   app.route({
     method: "GET",
     url: "/sandboxes/:id/logs",

@@ -2,7 +2,6 @@ import {
   CaissonError,
   createPortTokenSchema,
   DEFAULT_PORT_TOKEN_MS,
-  isTerminal,
   MAX_PORT_TOKEN_MS,
   parseDuration,
   portListSchema,
@@ -17,7 +16,7 @@ import {
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { App } from "../http/app.ts";
-import { previewUrl } from "../previews/preview-options.ts";
+import { previewsOf, previewUrl } from "../previews/preview-options.ts";
 import type { Services } from "../server-options.ts";
 import { errors, sandboxParams } from "./route-schema.ts";
 
@@ -35,7 +34,11 @@ export const portParams: z.ZodObject<{ id: z.ZodString; port: z.ZodString }, z.c
 
 /** Ports of sandboxes: what listens, who may see it, links to it. */
 export function portRoutes(app: App, { operations, previews, tokens, clock }: Services): void {
-  const urlOf = (request: FastifyRequest, id: string, port: number): string => previewUrl(previews, id, port, request.socket.localPort);
+  /** Tells the addresses of a sandbox's previews. */
+  async function urlsOf(request: FastifyRequest, id: string): Promise<(port: number) => string> {
+    const where = previewsOf(previews, await operations.owner(id, request.scope.bound));
+    return (port) => previewUrl(where, id, port, request.socket.localPort);
+  }
 
   app.route({
     method: "GET",
@@ -53,11 +56,12 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
       const { scope, params } = request;
       const listening = await operations.withGuest(params.id, "port.list", (guest) => guest.ports(scope.bound), scope.bound);
       const published = new Map((await operations.publishedPorts(params.id, scope.bound)).map((one) => [one.port, one]));
+      const urlOf = await urlsOf(request, params.id);
       const view = (port: number): PortVisibility => ({
         port,
         published: published.has(port),
         public: published.get(port)?.public ?? false,
-        url: urlOf(request, params.id, port),
+        url: urlOf(port),
       });
       const items: Port[] = listening.map(({ port, address, pid, command, user }) => ({
         ...view(port),
@@ -91,8 +95,9 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
     handler: async (request, reply) => {
       const { scope, params, body } = request;
       const port = Number(params.port);
+      const urlOf = await urlsOf(request, params.id);
       await operations.publishPort(params.id, { port, public: body.public }, scope.unbound);
-      return reply.send({ port, published: true, public: body.public, url: urlOf(request, params.id, port) });
+      return reply.send({ port, published: true, public: body.public, url: urlOf(port) });
     },
   });
 
@@ -113,7 +118,8 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
       const port = Number(params.port);
       const published = (await operations.publishedPorts(params.id, scope.bound)).find((one) => one.port === port);
       const open = published?.public ?? false;
-      return reply.send({ port, published: published !== undefined, public: open, url: urlOf(request, params.id, port) });
+      const urlOf = await urlsOf(request, params.id);
+      return reply.send({ port, published: published !== undefined, public: open, url: urlOf(port) });
     },
   });
 
@@ -150,19 +156,18 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
       response: { 201: portTokenSchema.describe("The link"), ...errors },
     },
     handler: async (request, reply) => {
-      const { scope, params, body } = request;
+      const { params, body } = request;
       const ttlMs = body.ttl === undefined ? DEFAULT_PORT_TOKEN_MS : (parseDuration(body.ttl) ?? 0);
       if (ttlMs > MAX_PORT_TOKEN_MS)
         throw new CaissonError("invalid_request", "The body was refused: ttl must be at most 24h.", {
           errors: [{ path: "ttl", message: "must be at most 24h" }],
         });
-      const { state } = await operations.get(params.id, scope.bound);
-      if (isTerminal(state)) throw new CaissonError("sandbox_destroyed", `The sandbox is ${state}.`, { detail: { state } });
+      const urlOf = await urlsOf(request, params.id);
       const port = Number(params.port);
       // Whole seconds are kept: what is told must not be later than what holds.
       const expiresAt = Math.floor((clock.now() + Math.max(1000, ttlMs)) / 1000) * 1000;
       const token = await tokens.sign({ action: "port", sandboxId: params.id, port, expiresAt });
-      const url = new URL(urlOf(request, params.id, port));
+      const url = new URL(urlOf(port));
       url.searchParams.set(PREVIEW_TOKEN_PARAMETER, token);
       return reply.code(201).send({ token, url: url.href, expires_at: new Date(expiresAt).toISOString() });
     },

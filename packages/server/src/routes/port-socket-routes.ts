@@ -5,12 +5,12 @@ import { SocketPeer } from "../http/socket-peer.ts";
 import { acceptWebSocket } from "../http/upgrade.ts";
 import { dialPort } from "../ports/dial-port.ts";
 import { PortRelay } from "../ports/port-relay.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { portParams } from "./port-routes.ts";
 import { content, errors } from "./route-schema.ts";
 
 /** Connections to ports of sandboxes. */
-export function portSocketRoutes(app: App, { operations, clock, limits }: Services): void {
+export function portSocketRoutes(app: App, { operations, clock, limits }: DataServices): void {
   app.route({
     method: "GET",
     url: "/sandboxes/:id/ports/:port/connect",

@@ -21,7 +21,7 @@ import { answerWithStream, streamOutput } from "../exec/stream-output.ts";
 import type { App } from "../http/app.ts";
 import { readUpload } from "../http/read-upload.ts";
 import { answerWithBytes } from "../http/send-download.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { bytesSchema, content, errors, processParams, sandboxParams, tokenQuery } from "./route-schema.ts";
 
 const tags = ["Processes"];
@@ -43,7 +43,7 @@ const MAX_WAIT_MS = 3_600_000;
 const stdinSchema = z.strictObject({ written: z.int().meta({ description: "Bytes taken" }) }).meta({ id: "StdinWritten" });
 
 /** Processes that run or ran in a sandbox. */
-export function processRoutes(app: App, { operations, clock, limits }: Services): void {
+export function processRoutes(app: App, { operations, clock, limits }: DataServices): void {
   app.route({
     method: "GET",
     url: "/sandboxes/:id/processes",
@@ -230,7 +230,7 @@ export function processRoutes(app: App, { operations, clock, limits }: Services)
 }
 
 /** Input of processes: bodies are bytes. */
-export function processInputRoutes(app: App, { operations, clock, limits }: Services): void {
+export function processInputRoutes(app: App, { operations, clock, limits }: DataServices): void {
   app.route({
     method: "POST",
     url: "/sandboxes/:id/processes/:process_id/stdin",

@@ -2,6 +2,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { registerOpenapi } from "../openapi/register-openapi.ts";
+import { accessRoutes } from "./access-routes.ts";
 import { archiveRoutes } from "./archive-routes.ts";
 import { codeContextRoutes } from "./code-context-routes.ts";
 import { codeRoutes } from "./code-routes.ts";
@@ -37,6 +38,7 @@ export const API_PREFIX = "/api/v1";
 const JSON_ROUTES = [
   sandboxRoutes,
   tokenRoutes,
+  accessRoutes,
   execRoutes,
   execSocketRoutes,
   codeRoutes,

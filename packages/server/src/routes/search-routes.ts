@@ -16,13 +16,13 @@ import { callersPatience } from "../files/patience.ts";
 import { streamMatches } from "../files/stream-matches.ts";
 import type { App } from "../http/app.ts";
 import { PatientReader } from "../http/patient-reader.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { content, errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Files"];
 
 /** Search and replacement in the contents of files. */
-export function searchRoutes(app: App, services: Services): void {
+export function searchRoutes(app: App, services: DataServices): void {
   const { operations, limits } = services;
 
   app.route({

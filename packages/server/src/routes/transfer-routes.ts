@@ -23,13 +23,13 @@ import { sendProblem } from "../http/problem.ts";
 import { readUpload } from "../http/read-upload.ts";
 import { sendDownload } from "../http/send-download.ts";
 import { sendHead } from "../http/send-head.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { bytesSchema, content, errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Files"];
 
 /** Whole files of any size: bodies are bytes. */
-export function transferRoutes(app: App, services: Services): void {
+export function transferRoutes(app: App, services: DataServices): void {
   const { operations, clock, limits } = services;
 
   app.route({

@@ -14,13 +14,13 @@ import { toUploadInfo } from "../files/upload-view.ts";
 import type { App } from "../http/app.ts";
 import { readUpload } from "../http/read-upload.ts";
 import { sendHead } from "../http/send-head.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { errors, sandboxParams, uploadParams } from "./route-schema.ts";
 
 const tags = ["Files"];
 
 /** Uploads that survive broken connections and restarts: all that is known of them is kept in the sandbox. */
-export function uploadRoutes(app: App, { operations }: Services): void {
+export function uploadRoutes(app: App, { operations }: DataServices): void {
   app.route({
     method: "POST",
     url: "/sandboxes/:id/uploads",
@@ -167,7 +167,7 @@ export function uploadRoutes(app: App, { operations }: Services): void {
 }
 
 /** The bytes of resumable uploads. */
-export function uploadBytesRoutes(app: App, { operations, clock, limits }: Services): void {
+export function uploadBytesRoutes(app: App, { operations, clock, limits }: DataServices): void {
   app.route({
     method: "PATCH",
     url: "/sandboxes/:id/uploads/:upload_id",

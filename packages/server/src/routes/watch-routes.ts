@@ -14,7 +14,7 @@ import { watchChanges } from "../files/watch-changes.ts";
 import { readPlace } from "../files/watch-events.ts";
 import type { App } from "../http/app.ts";
 import { streamEvents } from "../http/sse-stream.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { content, errors, sandboxParams, watchParams } from "./route-schema.ts";
 
 const tags = ["Files"];
@@ -23,7 +23,7 @@ const tags = ["Files"];
 const eventSchema = z.union([watchReadySchema, fileChangeSchema, watchGapSchema, watchOverflowSchema, watchResetSchema]);
 
 /** Changes of folders as they happen. */
-export function watchRoutes(app: App, { operations, clock }: Services): void {
+export function watchRoutes(app: App, { operations, clock }: DataServices): void {
   app.route({
     method: "GET",
     url: "/sandboxes/:id/files/watch",

@@ -2,14 +2,14 @@ import { getXattrsQuerySchema, removeXattrQuerySchema, setXattrSchema, xattrsSch
 import { z } from "zod";
 import { fileOptions } from "../files/file-options.ts";
 import type { App } from "../http/app.ts";
-import type { Services } from "../server-options.ts";
+import type { DataServices } from "../server-options.ts";
 import { errors, sandboxParams } from "./route-schema.ts";
 
 const tags = ["Files"];
 const done = z.null().describe("Done");
 
 /** Extended attributes of files. */
-export function xattrRoutes(app: App, { operations }: Services): void {
+export function xattrRoutes(app: App, { operations }: DataServices): void {
   app.route({
     method: "GET",
     url: "/sandboxes/:id/files/xattrs",

@@ -1,5 +1,5 @@
 import { CaissonError, newId, systemRandom, type CreateSandbox, type Event, type Sandbox } from "@caisson/contract";
-import type { HealthReport, Operations } from "@caisson/control";
+import type { HealthReport, Operations, SandboxOwner } from "@caisson/control";
 import type { Guest } from "@caisson/guest";
 
 /** Operations over sandboxes that are only records; every one has the same guest. */
@@ -12,6 +12,8 @@ export class MemoryOperations implements Operations {
   readonly #ports = new Map<string, Map<number, boolean>>();
   /** What `health` answers. */
   healthy: HealthReport = { store: true, workers: { pending: 0, online: 1, draining: 0, unreachable: 0 } };
+  /** Where `owner` says that workers can be reached. */
+  reachedAt: Pick<SandboxOwner, "publicUrl" | "previewDomain" | "previewUrl"> = { publicUrl: null, previewDomain: null, previewUrl: null };
   /** Operations that go on now. */
   running = 0;
 
@@ -74,6 +76,11 @@ export class MemoryOperations implements Operations {
     }
   };
 
+  owner: Operations["owner"] = async (id) => {
+    const { worker_id: workerId, expires_at } = await this.#live(id);
+    return { workerId, epoch: 1, expiresAt: Date.parse(expires_at), ...this.reachedAt };
+  };
+
   publishedPorts: Operations["publishedPorts"] = async (id) => {
     await this.#live(id);
     return [...(this.#ports.get(id) ?? [])].map(([port, open]) => ({ port, public: open }));
@@ -132,7 +139,8 @@ export class MemoryOperations implements Operations {
 
   async #live(id: string): Promise<Sandbox> {
     const sandbox = await this.get(id);
-    if (sandbox.state === "destroyed") throw new CaissonError("sandbox_destroyed", "The sandbox has ended.");
+    if (sandbox.state === "destroyed")
+      throw new CaissonError("sandbox_destroyed", "The sandbox has ended.", { detail: { state: sandbox.state } });
     return sandbox;
   }
 

@@ -10,7 +10,7 @@ import { ImageStore, LocalHost } from "@caisson/worker";
 import { pino } from "pino";
 import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
 import { createServer } from "../create-server.ts";
-import { API_KEY, ADMIN_KEY } from "./test-server.ts";
+import { API_KEY, ADMIN_KEY, testTokens } from "./test-server.ts";
 
 /** A server over everything that is real, down to a worker whose provider is the mock. */
 export interface RealServer extends AsyncDisposable {
@@ -52,7 +52,7 @@ export async function startRealServer(): Promise<RealServer> {
       { role: "api", name: "api", sha256: hashKey(API_KEY) },
       { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },
     ]),
-    signingKey: new Uint8Array(32).fill(1),
+    tokens: await testTokens(),
     version: "0.1.0",
     corsAllowedOrigins: [],
     previews: { domain: "localhost" },

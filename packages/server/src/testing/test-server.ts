@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { NO_CAPABILITIES, systemClock, systemRandom, type WorkerDescription } from "@caisson/contract";
+import { NO_CAPABILITIES, systemClock, systemRandom, type Clock, type WorkerDescription } from "@caisson/contract";
+import { InstallationTokens, makeSigningKey, type SigningKey } from "@caisson/identity";
 import { pino } from "pino";
 import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
 import { createServer, type HttpServer } from "../create-server.ts";
@@ -41,6 +42,18 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+let signingKey: Promise<SigningKey> | undefined;
+
+/** The key of all installations in tests. */
+export function testSigningKey(): Promise<SigningKey> {
+  return (signingKey ??= makeSigningKey(0));
+}
+
+/** Tokens signed with it. */
+export async function testTokens(clock: Clock = systemClock): Promise<InstallationTokens> {
+  return new InstallationTokens({ keys: [await testSigningKey()], clock });
+}
+
 /** A test server that does not listen: requests are injected. */
 export async function createTestServer(overrides: Partial<ServerOptions> = {}): Promise<Omit<TestServer, "url" | "call">> {
   const root = await mkdtemp(join(tmpdir(), "caisson-server-"));
@@ -55,7 +68,7 @@ export async function createTestServer(overrides: Partial<ServerOptions> = {}): 
       { role: "api", name: "api", sha256: hashKey(API_KEY) },
       { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },
     ]),
-    signingKey: new Uint8Array(32).fill(1),
+    tokens: await testTokens(overrides.clock),
     version: "0.1.0",
     corsAllowedOrigins: [],
     previews: { domain: "localhost" },

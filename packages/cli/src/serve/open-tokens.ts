@@ -1,0 +1,56 @@
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { CaissonError, type Clock } from "@caisson/contract";
+import {
+  InstallationTokens,
+  keepLegacyKey,
+  LEGACY_GRANT_KEY,
+  LegacyGrants,
+  newSigningKeys,
+  readSigningKeys,
+  SIGNING_KEYS,
+  type SigningKeys,
+} from "@caisson/identity";
+import type { Store } from "@caisson/store";
+
+/** Bytes of the key that signed links before the installation had public keys. */
+const LEGACY_BYTES = 32;
+
+/** What tokens are opened with. */
+export interface TokensOptions {
+  readonly store: Store;
+  readonly dataDir: string;
+  readonly clock: Pick<Clock, "now">;
+  readonly keys: SigningKeys;
+}
+
+/** Keys of the installation; made at its first start. */
+export async function openSigningKeys(store: Store, now: number): Promise<SigningKeys> {
+  return readSigningKeys(await store.clusterSecrets.getOrMake(SIGNING_KEYS, () => newSigningKeys(now)));
+}
+
+/** Signs and checks tokens for clients. Links that an earlier version gave out hold until their time: its key is taken over. */
+export async function openTokens({ store, dataDir, clock, keys }: TokensOptions): Promise<InstallationTokens> {
+  const legacy = await takeOverLegacyKey(store, join(dataDir, "signing.key"), clock.now());
+  return new InstallationTokens({ keys, clock, ...(legacy === undefined ? {} : { legacy }) });
+}
+
+/** Moves the old key to where all control planes find it; its file is removed when nothing it signed can be good any more. */
+async function takeOverLegacyKey(store: Store, file: string, now: number): Promise<LegacyGrants | undefined> {
+  const kept = existsSync(file)
+    ? await store.clusterSecrets.getOrMake(LEGACY_GRANT_KEY, () => keepLegacyKey(readLegacyKey(file), now))
+    : await store.clusterSecrets.get(LEGACY_GRANT_KEY);
+  if (kept === undefined) return undefined;
+  const legacy = new LegacyGrants(kept);
+  if (now < legacy.until) return legacy;
+  rmSync(file, { force: true });
+  return undefined;
+}
+
+function readLegacyKey(file: string): Uint8Array {
+  const key = Buffer.from(readFileSync(file, "utf8").trim(), "base64url");
+  if (key.length === LEGACY_BYTES) return key;
+  throw new CaissonError("invalid_request", `${file} does not hold a key.`, {
+    detail: { remedy: "Remove it; links that an earlier version gave out no longer work then." },
+  });
+}
