@@ -17,6 +17,16 @@ export const LINK_UPGRADE = "caisson-link";
 /** Path of the link on whichever side is dialled; the worker's id is in its credential. */
 export const LINK_PATH = "/api/v1/link";
 
+/** Names of the headers by which the two ends of a link show who they are. */
+export const LINK_HEADERS = {
+  workerId: "x-worker-id",
+  proof: "x-worker-proof",
+  nonce: "x-link-nonce",
+  token: "x-worker-token",
+  /** Id of the control plane's present run, on whichever side it is: a worker keeps one link to each. */
+  controlPlane: "x-control-plane",
+} as const;
+
 /*
  * Messages of `control.*`. A receiver takes fields of later versions without a word: nothing here is a limit or a promise to
  * enforce. Parameters of `worker.*` are the opposite: what is unknown there is refused, and a sender first looks at the

@@ -97,23 +97,24 @@ export class Link implements ChannelOpener {
     return call;
   }
 
-  /** Ends the link and every open channel. Idempotent. */
+  /** Ends the link and every open channel. A reason that is given is told to the other side. Idempotent. */
   close(reason?: CaissonError): void {
-    this.#end(reason ?? this.#lost("the link was closed"));
+    if (reason === undefined) this.#end(this.#lost("the link was closed"));
+    else this.#end(reason, "tell");
   }
 
   #refusal(options: CallOptions): CaissonError | undefined {
-    if (this.#ended !== undefined) return this.#unsent(this.#ended);
+    if (this.#ended !== undefined) return this.#lostBy(this.#ended, { sent: false });
     if (options.signal?.aborted === true) return new CaissonError("cancelled", "The caller cancelled.", { cause: options.signal.reason });
     if (this.#ours >= this.#maxChannels) return this.#tooMany();
     // Numbers are never used again; a fresh link has them all.
     if (this.#nextId > 0xffff_ffff) this.#end(this.#lost("all channel numbers were used"));
-    return this.#ended && this.#unsent(this.#ended);
+    return this.#ended && this.#lostBy(this.#ended, { sent: false });
   }
 
-  /** The other side never heard of such a call: whoever made it may try another way at once. */
-  #unsent(cause: CaissonError): CaissonError {
-    return new CaissonError(this.#options.lostCode ?? "agent_unreachable", cause.message, { cause, detail: { sent: false } });
+  /** What a call fails with that the link takes with it. `sent: false`: the other side never heard of it, another way may be tried. */
+  #lostBy(cause: CaissonError, detail?: { readonly sent: false }): CaissonError {
+    return new CaissonError(this.#options.lostCode ?? "agent_unreachable", cause.message, { cause, ...(detail && { detail }) });
   }
 
   #tooMany(): CaissonError {
@@ -232,15 +233,17 @@ export class Link implements ChannelOpener {
     }
   }
 
-  #end(reason: CaissonError, found: "here" | "told" = "here"): void {
+  #end(reason: CaissonError, how?: "tell" | "told"): void {
     if (this.#ended !== undefined) return;
     this.#ended = reason;
     this.#helloTimer?.cancel();
     this.#keepAlive?.stop();
-    if (reason.code === "protocol_error" && found === "here")
+    if (how === "tell" || (how === undefined && reason.code === "protocol_error"))
       this.#writer.now(encodeFrame(KIND.end, 0, FLAG_ERROR, encodeMap(errorMap(reason), 0, MAX_CONTROL_BYTES)));
     this.#writer.stop();
-    for (const channel of this.#channels.values()) channel.broke(reason);
+    // Why the link ended is not why a call failed: a credential that ran out is none of the caller's.
+    const broken = reason.code === "protocol_error" ? reason : this.#lostBy(reason);
+    for (const channel of this.#channels.values()) channel.broke(broken);
     this.#settleReady?.reject(reason);
     this.#farewell();
     this.#resolveClosed(reason);

@@ -31,7 +31,7 @@ export async function createServer(options: ServerOptions): Promise<HttpServer> 
   const app = createApp({ ...services, live, previews, authenticate: byKeys(services.keys, services.tokens) });
   await registerRoutes(app, services);
   await app.ready();
-  routeUpgrades(app, previews);
+  routeUpgrades(app, previews, services.workerLinks);
   let closed: Promise<void> | undefined;
 
   async function close(): Promise<void> {
@@ -45,6 +45,8 @@ export async function createServer(options: ServerOptions): Promise<HttpServer> 
     });
     await live.idle();
     deadline.cancel();
+    // What went on in far sandboxes went through them.
+    services.workerLinks?.close();
     app.server.closeAllConnections();
     await app.close();
   }

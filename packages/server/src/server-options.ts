@@ -4,6 +4,7 @@ import type { GrantSigner, GrantVerifier, SandboxAccess } from "@caisson/identit
 import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
 import type { PreviewOptions } from "./previews/preview-options.ts";
+import type { WorkerLinks } from "./worker-links/worker-links.ts";
 
 /** Bounds of the HTTP side. */
 export interface ServerLimits {
@@ -70,6 +71,8 @@ export interface ServerOptions {
   readonly execTimeoutMs: number;
   /** Longest timeout of a command, in ms; 0 for no bound. */
   readonly maxExecTimeoutMs: number;
+  /** Links with workers; closed with the server. Absent: none are taken. */
+  readonly workerLinks?: WorkerLinks;
   readonly limits?: Partial<ServerLimits>;
   readonly logger: FastifyBaseLogger;
   readonly clock: Clock;

@@ -5,6 +5,6 @@ export { HOST_IMAGE, ImageStore, type ImageStoreOptions, type ResolvedImage } fr
 export { type ArchiveLimits } from "./images/unpack-archive.ts";
 export { type PullPrograms } from "./images/image-pull.ts";
 export { ensureHostSkeleton, type HostSkeleton, type HostSkeletonOptions } from "./images/host-skeleton.ts";
-export { LINK_HEADERS, type AdmittedControlPlane, type WorkerCredentialSource } from "./identity/worker-credential-source.ts";
+export type { AdmittedControlPlane, WorkerCredentialSource } from "./identity/worker-credential-source.ts";
 export { KnownControlPlanes, type KnownControlPlanesOptions } from "./identity/known-control-planes.ts";
 export { TokenSource, type TokenSourceOptions } from "./identity/token-source.ts";

@@ -4,6 +4,7 @@ import { CaissonError } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { WebSocketServer, type WebSocket } from "ws";
 import type { PreviewServer } from "../previews/preview-server.ts";
+import type { WorkerLinks } from "../worker-links/worker-links.ts";
 import type { App } from "./app.ts";
 
 /** What an upgrade request brings: its connection, and the bytes that came right behind its head. */
@@ -22,11 +23,12 @@ const switched = new WeakSet<IncomingMessage>();
 /**
  * Sends upgrade requests through the same routes and hooks as all others: keys, errors and logs are the same for them. Only
  * routes with `upgrade: true` in their configuration take them; until the switch, errors are ordinary HTTP answers. Those
- * that are for previews go there.
+ * that are for previews or links with workers go there: these outlive every request, and end when the last one has.
  */
-export function routeUpgrades(app: App, previews: PreviewServer): void {
+export function routeUpgrades(app: App, previews: PreviewServer, links: WorkerLinks | undefined): void {
   app.server.on("upgrade", (message: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (previews.takes(message)) return previews.upgrade(message, socket, head);
+    if (links?.takes(message) === true) return void links.upgrade(message, socket, head);
     // A peer that breaks off before or after the switch is no error of ours.
     socket.on("error", () => socket.destroy());
     upgrades.set(message, { socket, head });

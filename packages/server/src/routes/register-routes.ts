@@ -15,6 +15,7 @@ import { formRoutes } from "./form-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { historyRoutes } from "./history-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
+import { linkRoutes } from "./link-routes.ts";
 import { observationRoutes } from "./observation-routes.ts";
 import { portRoutes } from "./port-routes.ts";
 import { portSocketRoutes } from "./port-socket-routes.ts";
@@ -59,6 +60,7 @@ const JSON_ROUTES = [
   webhookRoutes,
   systemRoutes,
   healthRoutes,
+  linkRoutes,
 ];
 
 /** Routes whose bodies are bytes. */

@@ -1,7 +1,7 @@
-import { CaissonError } from "@caisson/contract";
+import { CaissonError, LINK_HEADERS } from "@caisson/contract";
 import { linkAnswer } from "@caisson/identity";
 import type { KnownControlPlanes } from "./known-control-planes.ts";
-import { LINK_HEADERS, type AdmittedControlPlane, type WorkerCredentialSource } from "./worker-credential-source.ts";
+import type { AdmittedControlPlane, WorkerCredentialSource } from "./worker-credential-source.ts";
 
 export interface TokenSourceOptions {
   readonly workerId: string;

@@ -1,13 +1,5 @@
 import type { Scope } from "@caisson/contract";
 
-/** Names of the headers by which the two ends of a link show who they are. */
-export const LINK_HEADERS = {
-  workerId: "x-worker-id",
-  proof: "x-worker-proof",
-  nonce: "x-link-nonce",
-  token: "x-worker-token",
-} as const;
-
 /** A control plane that dialled this worker and was let in. */
 export interface AdmittedControlPlane {
   readonly scopes: ReadonlySet<Scope>;
