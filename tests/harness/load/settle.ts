@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ExecResult, Sandbox as SandboxInfo } from "@caisson/contract";
+import type { ApiAccess } from "../api-access.ts";
+import { attempt } from "./attempt.ts";
+import type { Ledger } from "./ledger.ts";
+
+const AGAIN_MS = 50;
+const REQUEST_MS = 10_000;
+
+/** Waits until every sandbox that was promised is shown as running; how long that took in ms, or what is shown instead. */
+export async function untilShownTrue(api: ApiAccess, ledger: Ledger, deadlineMs: number): Promise<number | string> {
+  const begun = performance.now();
+  for (;;) {
+    const shown = await statesOf(api);
+    const wrong = shown === undefined ? ["no answer"] : ledger.live.flatMap(({ id }) => wrongState(id, shown.get(id)));
+    if (wrong.length === 0) return performance.now() - begun;
+    if (performance.now() - begun > deadlineMs) return wrong.slice(0, 8).join(", ");
+    await sleep(AGAIN_MS);
+  }
+}
+
+function wrongState(id: string, state: string | undefined): string[] {
+  return state === "running" ? [] : [`${id} is ${state ?? "not listed"}`];
+}
+
+/** States of all sandboxes that have not ended; undefined without an answer. */
+async function statesOf(api: ApiAccess): Promise<Map<string, string> | undefined> {
+  const page = await attempt<{ items: SandboxInfo[] }>(api, "GET", "/sandboxes?limit=1000", { timeoutMs: REQUEST_MS });
+  return page.kind === "done" ? new Map(page.body.items.map((one) => [one.id, one.state])) : undefined;
+}
+
+/** Everything that contradicts the ledger, after a load has ended: sandboxes lost, restarted, doubled or left behind. */
+export async function contradictions(api: ApiAccess, ledger: Ledger, owners: () => Map<string, string[]>): Promise<string[]> {
+  const found = [...ledger.violations];
+  for (const one of ledger.live) {
+    const ran = await attempt<ExecResult>(api, "POST", `/sandboxes/${one.id}/exec`, {
+      body: { command: "cat /home/user/marker" },
+      timeoutMs: REQUEST_MS,
+    });
+    if (ran.kind !== "done") found.push(`${one.id} does not answer: ${ran.code}`);
+    else if (one.marked && ran.body.stdout !== `${one.key}\n`) found.push(`${one.id} has lost its marker: ${JSON.stringify(ran.body)}`);
+    const info = await attempt<SandboxInfo>(api, "GET", `/sandboxes/${one.id}`, { timeoutMs: REQUEST_MS });
+    const runBy = owners().get(one.id) ?? [];
+    const owner = info.kind === "done" ? info.body.worker_id : info.code;
+    if (runBy.length !== 1 || runBy[0] !== owner) found.push(`${one.id} is of ${owner}, and is run by ${runBy.join(" and ") || "nobody"}`);
+  }
+  found.push(...(await untilNothingElse(api, ledger, owners)));
+  return found;
+}
+
+/** What runs without being shown as live, once clean-up had time. */
+async function untilNothingElse(api: ApiAccess, ledger: Ledger, owners: () => Map<string, string[]>): Promise<string[]> {
+  const deadline = performance.now() + 60_000;
+  for (;;) {
+    const shown = (await statesOf(api)) ?? new Map<string, string>();
+    const orphans = [...owners()].filter(([id]) => !shown.has(id)).map(([id, by]) => `${id} is run by ${by.join(" and ")}, and is no more`);
+    const undead = [...ledger.sandboxes.values()]
+      .filter((one) => one.state === "destroyed" && shown.has(one.id))
+      .map((one) => `${one.id} was destroyed, and is ${shown.get(one.id)}`);
+    const left = [...orphans, ...undead];
+    if (left.length === 0 || performance.now() > deadline) return left;
+    await sleep(AGAIN_MS * 5);
+  }
+}
