@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -17,6 +17,18 @@ export interface TestPostgresOptions {
   readonly fsync?: "on" | "off";
   /** Further settings, by name. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Where it runs, when not simply here. */
+  readonly at?: PostgresPlace;
+}
+
+/** A place such as a network namespace. */
+export interface PostgresPlace {
+  /** Words before each command line that has to run there. */
+  readonly prefix: readonly string[];
+  /** Where it listens. */
+  readonly address: string;
+  /** Folder for its data, made here; removed at the end. */
+  readonly folder: string;
 }
 
 /** A real PostgreSQL of its own in a temporary folder, on a free port of loopback; everybody there is trusted. */
@@ -25,6 +37,8 @@ export class TestPostgres implements AsyncDisposable {
   /** Its data folder. */
   readonly folder: string;
   readonly #settings: readonly string[];
+  readonly #address: string;
+  readonly #prefix: readonly string[];
   #child: ChildProcess | undefined;
   #log = "";
   #made = 0;
@@ -32,9 +46,11 @@ export class TestPostgres implements AsyncDisposable {
   private constructor(folder: string, port: number, options: TestPostgresOptions) {
     this.folder = folder;
     this.port = port;
+    this.#address = options.at?.address ?? "127.0.0.1";
+    this.#prefix = options.at?.prefix ?? [];
     const settings = {
       port: String(port),
-      listen_addresses: "127.0.0.1",
+      listen_addresses: this.#address,
       unix_socket_directories: folder,
       fsync: options.fsync ?? "off",
       max_connections: "200",
@@ -45,7 +61,8 @@ export class TestPostgres implements AsyncDisposable {
 
   /** Makes one and starts it. Throws with a remedy when this machine has no PostgreSQL. */
   static async start(options: TestPostgresOptions = {}): Promise<TestPostgres> {
-    const folder = mkdtempSync(join(tmpdir(), "caisson-pg-"));
+    const folder = options.at?.folder ?? mkdtempSync(join(tmpdir(), "caisson-pg-"));
+    mkdirSync(folder, { recursive: true });
     const postgres = new TestPostgres(folder, await freePort(), options);
     try {
       const { uid, gid } = owner();
@@ -53,6 +70,8 @@ export class TestPostgres implements AsyncDisposable {
       const args = ["-D", join(folder, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
       const made = spawnSync(program("initdb"), args, { ...owner(), encoding: "utf8" });
       if (made.status !== 0) throw new Error(`initdb failed: ${made.error?.message ?? made.stderr}`);
+      // Elsewhere, whoever reaches it comes from another machine.
+      if (options.at !== undefined) appendFileSync(join(folder, "data/pg_hba.conf"), "host all all 0.0.0.0/0 trust\n");
       await postgres.up();
       return postgres;
     } catch (error) {
@@ -63,7 +82,7 @@ export class TestPostgres implements AsyncDisposable {
 
   /** The address of one of its databases. */
   dsn(database = "postgres"): string {
-    return `postgres://postgres@127.0.0.1:${this.port}/${database}`;
+    return `postgres://postgres@${this.#address}:${this.port}/${database}`;
   }
 
   /** Makes an empty database and returns its address. */
@@ -76,7 +95,8 @@ export class TestPostgres implements AsyncDisposable {
 
   /** Runs SQL as the superuser, in `psql`; what it prints, one line for each row. */
   sql(text: string, dsn: string = this.dsn()): string {
-    const ran = spawnSync(program("psql"), ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", text], { encoding: "utf8" });
+    const words = [...this.#prefix, program("psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", text];
+    const ran = spawnSync(words[0] ?? "", words.slice(1), { encoding: "utf8" });
     if (ran.status !== 0) throw new Error(`psql failed: ${ran.error?.message ?? ran.stderr}`);
     return ran.stdout.trim();
   }
@@ -120,10 +140,11 @@ export class TestPostgres implements AsyncDisposable {
 
   async #launch(): Promise<boolean> {
     this.#log = "";
-    const child = spawn(program("postgres"), ["-D", join(this.folder, "data"), ...this.#settings], {
-      ...owner(),
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const words = [program("postgres"), "-D", join(this.folder, "data"), ...this.#settings];
+    // Only root may enter another place, so who runs it there changes after that.
+    const here = this.#prefix.length === 0;
+    const [first = "", ...rest] = here ? words : [...this.#prefix, ...asOwner(), ...words];
+    const child = spawn(first, rest, { ...(here ? owner() : {}), stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
     const ended = once(child, "close").then(() => false);
     const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -154,6 +175,12 @@ function owner(): { uid?: number; gid?: number } {
     if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) };
   }
   throw new Error("PostgreSQL does not run as root, and this machine has no user postgres.");
+}
+
+/** Words that have the command after them run by its user. */
+function asOwner(): string[] {
+  const { uid, gid } = owner();
+  return uid === undefined ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"];
 }
 
 /** Debian keeps the programs of a server out of the PATH, a folder for each version. */
