@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { workerIdSchema } from "./worker.ts";
 
 /** An image on a worker. */
 export const imageSchema = z
@@ -15,7 +16,23 @@ export const imageSchema = z
   .meta({ id: "Image" });
 export type Image = z.infer<typeof imageSchema>;
 
-export const imageListSchema = z.strictObject({ items: z.array(imageSchema) }).meta({ id: "ImageList" });
+/** An image as the API shows it: with the worker that has it. */
+export const workerImageSchema = imageSchema
+  .extend({ worker_id: z.string().meta({ description: "The worker that has it" }) })
+  .meta({ id: "WorkerImage", description: "An image, and where it is" });
+export type WorkerImage = z.infer<typeof workerImageSchema>;
+
+export const imageListSchema = z.strictObject({ items: z.array(workerImageSchema) }).meta({ id: "ImageList" });
+
+/** Query of `GET /images`. */
+export const listImagesQuerySchema = z.strictObject({
+  worker_id: workerIdSchema.optional().meta({ description: "Only those of this worker. Default: of all that can be reached" }),
+});
+
+const oneWorkerId = workerIdSchema.optional().meta({ description: "The worker. Default: the only one; needed when there are several" });
+
+/** Query of `DELETE /images/{name}`. */
+export const removeImageQuerySchema = z.strictObject({ worker_id: oneWorkerId });
 
 /** Body of `POST /images`: pull an OCI reference. */
 export const pullImageSchema = z
@@ -26,6 +43,7 @@ export const pullImageSchema = z
       .max(512)
       .meta({ description: "OCI reference", examples: ["debian:12"] }),
     force: z.boolean().optional().meta({ description: "Ask the registry again even when it is here" }),
+    worker_id: oneWorkerId,
   })
   .meta({ id: "PullImage" });
 
@@ -34,4 +52,5 @@ export const importImageQuerySchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,127}(?::[\w][\w.-]{0,127})?$/, {
     error: "must be lower-case letters, digits, and . _ / - with an optional :tag",
   }),
+  worker_id: oneWorkerId,
 });

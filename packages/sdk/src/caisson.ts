@@ -3,6 +3,7 @@ import { HttpClient } from "./http-client.ts";
 import { Images } from "./images.ts";
 import { Providers } from "./providers.ts";
 import { Webhooks } from "./webhooks.ts";
+import { Workers } from "./workers.ts";
 
 /** Where the server is, and who calls. */
 export interface CaissonOptions {
@@ -36,6 +37,8 @@ export class Caisson {
   readonly images: Images;
   /** What isolates sandboxes, and what it can do. */
   readonly providers: Providers;
+  /** Machines that run sandboxes. */
+  readonly workers: Workers;
   /** What happened to all that there is. */
   readonly events: Events;
   /** Telling others of events. */
@@ -56,6 +59,7 @@ export class Caisson {
     });
     this.images = new Images(this.http);
     this.providers = new Providers(this.http);
+    this.workers = new Workers(this.http);
     this.events = new Events(this.http);
     this.webhooks = new Webhooks(this.http);
   }

@@ -1,8 +1,14 @@
-import type { Image } from "@caisson/contract";
+import type { WorkerImage } from "@caisson/contract";
 import type { CallOptions } from "./call-options.ts";
 import type { Content, HttpClient } from "./http-client.ts";
 
-/** Images of the server: `client.images`. */
+/** Options of calls about images. */
+export interface ImageOptions extends CallOptions {
+  /** The worker. @default for a list all that can be reached; else the only one, and it is needed when there are several */
+  readonly workerId?: string | undefined;
+}
+
+/** Images of the workers: `client.images`. */
 export class Images {
   readonly #http: HttpClient;
 
@@ -18,8 +24,10 @@ export class Images {
    * for (const { name, size_bytes } of await client.images.list()) console.log(name, size_bytes);
    * ```
    */
-  async list(options: CallOptions = {}): Promise<readonly Image[]> {
-    return (await this.#http.json<{ items: Image[] }>({ ...options, method: "GET", path: "/images" })).items;
+  async list(options: ImageOptions = {}): Promise<readonly WorkerImage[]> {
+    const { signal, timeoutMs, workerId: worker_id } = options;
+    const query = { worker_id };
+    return (await this.#http.json<{ items: WorkerImage[] }>({ signal, timeoutMs, method: "GET", path: "/images", query })).items;
   }
 
   /**
@@ -30,9 +38,9 @@ export class Images {
    * await using sandbox = await Sandbox.create({ image: "debian:12" }, { client });
    * ```
    */
-  async pull(reference: string, options: CallOptions & { readonly force?: boolean } = {}): Promise<Image> {
-    const { signal, timeoutMs = 0, force } = options;
-    const json = { reference, ...(force === undefined ? {} : { force }) };
+  async pull(reference: string, options: ImageOptions & { readonly force?: boolean } = {}): Promise<WorkerImage> {
+    const { signal, timeoutMs = 0, force, workerId: worker_id } = options;
+    const json = { reference, force, worker_id };
     return this.#http.json({ signal, timeoutMs, method: "POST", path: "/images", json, idempotent: true });
   }
 
@@ -45,14 +53,14 @@ export class Images {
    * const image = await client.images.import("mine", createReadStream("rootfs.tar.gz"));
    * ```
    */
-  async import(name: string, archive: Content, options: CallOptions = {}): Promise<Image> {
-    const { signal, timeoutMs = 0 } = options;
+  async import(name: string, archive: Content, options: ImageOptions = {}): Promise<WorkerImage> {
+    const { signal, timeoutMs = 0, workerId: worker_id } = options;
     return this.#http.json({
       signal,
       timeoutMs,
       method: "POST",
       path: "/images/import",
-      query: { name },
+      query: { name, worker_id },
       content: archive,
       contentType: "application/x-tar",
     });
@@ -65,7 +73,8 @@ export class Images {
    * await client.images.remove("mine");
    * ```
    */
-  async remove(name: string, options: CallOptions = {}): Promise<void> {
-    await this.#http.json({ ...options, method: "DELETE", path: `/images/${encodeURIComponent(name)}` });
+  async remove(name: string, options: ImageOptions = {}): Promise<void> {
+    const { signal, timeoutMs, workerId: worker_id } = options;
+    await this.#http.json({ signal, timeoutMs, method: "DELETE", path: `/images/${encodeURIComponent(name)}`, query: { worker_id } });
   }
 }

@@ -46,9 +46,10 @@ export type { Content, HttpClient } from "./http-client.ts";
 // Ports
 export { Ports, type ConnectPortOptions } from "./ports.ts";
 export type { PortConnection } from "./port-connection.ts";
-// Images, providers, events
-export type { Images } from "./images.ts";
+// Images, providers, workers, events
+export type { ImageOptions, Images } from "./images.ts";
 export type { Providers } from "./providers.ts";
+export type { ListWorkersOptions, Workers } from "./workers.ts";
 export type { EventFilter, EventOrGap, Events } from "./events.ts";
 export type { Webhooks } from "./webhooks.ts";
 export { verifyWebhook, type WebhookHeaders, type WebhookMessage } from "./verify-webhook.ts";
@@ -57,6 +58,8 @@ export { CaissonApiError } from "./api-error.ts";
 export { CommandFailedError, CommandTimeoutError } from "./command-error.ts";
 // Data of the API
 export type {
+  AddWorker,
+  Amounts,
   CodeContext,
   CodeError,
   CreateSandbox,
@@ -69,7 +72,8 @@ export type {
   ExecLogEntry,
   FileInfo,
   FileList,
-  Image,
+  WorkerImage as Image,
+  Placement,
   Port,
   PortToken,
   PortVisibility,
@@ -82,6 +86,8 @@ export type {
   Webhook,
   WebhookDelivery,
   WebhookWithSecret,
+  Worker,
+  WorkerInvitation,
   SignedUrl,
   Token,
   Unpacked,

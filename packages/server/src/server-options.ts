@@ -1,5 +1,5 @@
-import type { Clock, ImageHost, Random, WorkerDescription } from "@caisson/contract";
-import type { DataOperations, Operations } from "@caisson/control";
+import type { Clock, Random } from "@caisson/contract";
+import type { DataOperations, ImageOperations, Operations, WorkerOperations } from "@caisson/control";
 import type { GrantSigner, GrantVerifier, SandboxAccess } from "@caisson/identity";
 import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
@@ -55,9 +55,8 @@ export const DEFAULT_LIMITS: ServerLimits = {
 /** What the server is made of. */
 export interface ServerOptions {
   readonly operations: Operations;
-  readonly images: ImageHost;
-  /** What the workers say of themselves. */
-  readonly describeWorkers: () => Promise<readonly WorkerDescription[]>;
+  readonly images: ImageOperations;
+  readonly workers: WorkerOperations;
   readonly keys: KeyVerifier;
   /** Signs and checks links and tokens. */
   readonly tokens: ServerTokens;

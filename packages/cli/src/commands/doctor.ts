@@ -28,15 +28,18 @@ async function doctor(options: CommonOptions): Promise<number> {
   const checks = await checkMachine();
   const providers = config !== undefined && agentIsBuilt() ? await probeProviders(config.providers) : [];
   const server = config === undefined ? configCheck(mistakes.map(formatMistake)) : await checkServer(options);
+  const { checkWorker, isWorkerConfigured } = await import("../doctor/worker-checks.ts");
+  const worker = config !== undefined && isWorkerConfigured(options.config, process.env) ? await checkWorker(config) : undefined;
   const works = providers.some((provider) => provider.available);
   if (options.json) {
-    printJson({ version: VERSION, works, providers, machine: checks, server });
+    printJson({ version: VERSION, works, providers, machine: checks, server, ...(worker === undefined ? {} : { worker }) });
   } else {
     print(
       `Caisson ${VERSION}, node ${process.versions.node}, ${process.platform}-${process.arch}, ${process.getuid?.() === 0 ? "as root" : "as a plain user"}`,
     );
     if (providers.length > 0) printProviders(providers);
     printChecks("Machine", checks);
+    if (worker !== undefined) printChecks("Worker", worker);
     printChecks("Server", [server]);
     if (!works) print("No sandbox can be made here yet: mend what is marked above.");
   }

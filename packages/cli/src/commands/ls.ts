@@ -1,4 +1,4 @@
-import { Sandbox, type SandboxInfo } from "@caisson/sdk";
+import { Sandbox, type Caisson, type SandboxInfo } from "@caisson/sdk";
 import type { Command } from "commander";
 import { connect } from "../client/connect.ts";
 import { collectPair } from "../options/parse-options.ts";
@@ -12,6 +12,7 @@ interface LsOptions extends CommonOptions {
   readonly quiet?: true;
   readonly state?: string;
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly worker?: string;
 }
 
 /** `caisson ls`: all sandboxes. */
@@ -21,25 +22,38 @@ export function addLsCommand(program: Command, done: Done): void {
     .option("-q, --quiet", "only ids")
     .option("--state <states>", "only these states, comma separated")
     .option("--metadata <key=value>", "only those with this label; repeatable", collectPair)
+    .option("--worker <worker>", "only those of this worker")
     .action(action(done, ls));
 }
 
 async function ls(options: LsOptions): Promise<void> {
-  const state = options.all ? "all" : (options.state as SandboxInfo["state"] | undefined);
+  const state = options.all ? ("all" as const) : (options.state as SandboxInfo["state"] | undefined);
+  const client = connect(options);
   const found: SandboxInfo[] = [];
-  for await (const sandbox of Sandbox.list({ client: connect(options), state, metadata: options.metadata })) found.push(sandbox.info);
+  const query = { client, state, metadata: options.metadata, workerId: options.worker };
+  for await (const sandbox of Sandbox.list(query)) found.push(sandbox.info);
   if (options.json) return printJson(found);
   if (options.quiet) return found.forEach((sandbox) => print(sandbox.id));
   if (found.length === 0) return print("No sandboxes. Create one with: caisson create");
+  const several = await hasSeveralWorkers(client, found);
   printTable(
-    ["ID", "STATE", "IMAGE", "PROVIDER", "AGE", "ENDS"],
+    ["ID", "STATE", ...(several ? ["WORKER"] : []), "IMAGE", "PROVIDER", "AGE", "ENDS"],
     found.map((sandbox) => [
       sandbox.id,
       sandbox.state,
+      ...(several ? [sandbox.worker_id] : []),
       sandbox.image,
       sandbox.runtime === null ? sandbox.provider : `${sandbox.provider}/${sandbox.runtime}`,
       distance(sandbox.created_at),
       sandbox.ended_at === null ? `in ${distance(sandbox.expires_at)}` : `${distance(sandbox.ended_at)} ago`,
     ]),
   );
+}
+
+/** Whether it is worth saying where each is. */
+async function hasSeveralWorkers(client: Caisson, found: readonly SandboxInfo[]): Promise<boolean> {
+  if (new Set(found.map((sandbox) => sandbox.worker_id)).size > 1) return true;
+  let workers = 0;
+  for await (const _ of client.workers.list({ pageSize: 2 })) if (++workers > 1) return true;
+  return false;
 }

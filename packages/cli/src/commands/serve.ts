@@ -70,6 +70,7 @@ function announceProviders(providers: readonly ProviderReport[], wanted: string)
   const why = wanted === "auto" ? "the strongest that works here" : "as configured";
   print(`  provider  ${chosen.name}${runtime === undefined ? "" : ` with ${runtime.name}`} (${chosen.tier}), ${why}`);
   print(`Next, in another terminal:  ${bold("npx caisson run -- python3 -c 'print(6*7)'")}`);
+  print(`To add another machine:     ${bold("npx caisson workers add")}`);
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */

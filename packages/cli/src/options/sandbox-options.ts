@@ -16,6 +16,9 @@ export interface SandboxOptions {
   readonly user?: string;
   readonly workdir?: string;
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly worker?: string;
+  readonly workerLabel?: Readonly<Record<string, string>>;
+  readonly tenant?: string;
 }
 
 /** Adds the options that make a sandbox. */
@@ -32,7 +35,10 @@ export function withSandboxOptions(command: Command): Command {
     .option("-e, --env <name=value>", "environment variable; repeatable; NAME alone passes yours on", collectEnv)
     .option("-u, --user <user>", "user: a name, a uid, or uid:gid")
     .option("-w, --workdir <path>", "working directory")
-    .option("--metadata <key=value>", "label; repeatable", collectPair);
+    .option("--metadata <key=value>", "label; repeatable", collectPair)
+    .option("--worker <worker>", "only this worker may take it")
+    .option("--worker-label <key=value>", "only workers with this label may take it; repeatable", collectPair)
+    .option("--tenant <tenant>", "tenant it belongs to; workers kept for another one do not take it");
 }
 
 /** The request that the options ask for. */
@@ -50,5 +56,8 @@ export function createRequest(options: SandboxOptions): CreateSandbox {
     ...(options.user === undefined ? {} : { user: options.user }),
     ...(options.workdir === undefined ? {} : { workdir: options.workdir }),
     ...(options.metadata === undefined ? {} : { metadata: { ...options.metadata } }),
+    ...(options.worker === undefined ? {} : { worker_id: options.worker }),
+    ...(options.workerLabel === undefined ? {} : { worker_labels: { ...options.workerLabel } }),
+    ...(options.tenant === undefined ? {} : { tenant_id: options.tenant }),
   };
 }

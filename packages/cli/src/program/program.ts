@@ -29,6 +29,7 @@ import { addUrlCommand } from "../commands/url.ts";
 import { addVersionCommand } from "../commands/version.ts";
 import { addWaitCommand } from "../commands/wait.ts";
 import { addWebhookCommands } from "../commands/webhook.ts";
+import { addWorkersCommands } from "../commands/workers.ts";
 import type { Done } from "./leaf.ts";
 
 /** The whole command line. */
@@ -66,6 +67,7 @@ export function createProgram(done: Done): Command {
     addExtendCommand,
     addRmCommand,
     addImageCommands,
+    addWorkersCommands,
     addConfigCommands,
     addEnvCommand,
     addDoctorCommand,

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
-import { controlDefaults, Orchestrator, RecordedImages, retentionOf, SteadyClock, webhookRetriesOf } from "@caisson/control";
+import { controlDefaults, ConnectedHosts, Orchestrator, retentionOf, SteadyClock, webhookRetriesOf, WorkerImages } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
 import { createKeyVerifier, createServer, sendWebhook } from "@caisson/server";
 import { openSqlite } from "@caisson/store";
@@ -12,6 +12,7 @@ import { resolveDatabasePath, resolveDataDir } from "../config/data-dir.ts";
 import { logFunction } from "./create-logger.ts";
 import { createProviders } from "./create-providers.ts";
 import { openCredentials, storeKeys, type Credentials } from "./credentials.ts";
+import { onlyWorker } from "./only-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
 import { openSigningKeys, openTokens } from "./open-tokens.ts";
 import { writePrivateFile } from "./write-file.ts";
@@ -58,6 +59,8 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   const host = new LocalHost({ workerId: LOCAL_WORKER, dataDir, providers, images, clock: systemClock, random, log, previewDomain });
   opening.defer(() => host.close());
   await host.open();
+  const hosts = new ConnectedHosts();
+  hosts.add(host);
 
   const orchestrator = new Orchestrator({
     clock,
@@ -76,8 +79,8 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   const keys = (await store.keys.list()).map(({ role, name, hash }) => ({ role, name, sha256: hash }));
   const server = await createServer({
     operations: orchestrator,
-    images: new RecordedImages({ images: host.images, store, logger }),
-    describeWorkers: async () => [await host.describe()],
+    images: new WorkerImages({ hosts, store, clock: systemClock, logger }),
+    workers: onlyWorker(host, store),
     keys: createKeyVerifier(keys),
     tokens: await openTokens({ store, dataDir, clock: systemClock, keys: await openSigningKeys(store, clock.now()) }),
     version: VERSION,

@@ -39,8 +39,10 @@ export class MockFiles {
     this.root = this.newDirectory(0o755, ROOT);
     for (const path of ["/bin", "/dev", "/etc", "/home", "/root", "/tmp", "/usr", "/var"]) this.makeDir(path, ROOT, 0o755);
     this.makeDir("/var/tmp", ROOT, 0o1777);
-    this.makeDir(USER.home, ROOT, 0o755);
-    this.chown(USER.home, ROOT, USER.uid, USER.gid);
+    for (const path of [USER.home, "/workspace"]) {
+      this.makeDir(path, ROOT, 0o755);
+      this.chown(path, ROOT, USER.uid, USER.gid);
+    }
     this.chmod("/root", ROOT, 0o700);
     this.chmod("/tmp", ROOT, 0o1777);
     const users = [ROOT, USER].map((user) => `${user.name}:x:${user.uid}:${user.gid}:${user.name}:${user.home}:/bin/sh\n`);

@@ -14,6 +14,7 @@ const PARAM_ERRORS: Readonly<Record<string, { readonly code: ErrorCode; readonly
   id: { code: "sandbox_not_found", message: "There is no such sandbox: this is not a sandbox id." },
   process_id: { code: "process_not_found", message: "There is no such process: this is not a process id." },
   upload_id: { code: "upload_not_found", message: "There is no such upload: this is not an upload id." },
+  worker_id: { code: "worker_not_found", message: "There is no such worker: this is not a worker id." },
   watch_id: { code: "watch_not_found", message: "There is no such watch: this is not a watch id." },
 };
 

@@ -31,6 +31,7 @@ export const EXAMPLES: Readonly<Record<string, OperationExamples>> = {
     schema: createSandboxSchema,
     bodies: {
       "with the defaults": {},
+      "on a worker with a label": { image: "host", worker_labels: { gpu: "yes" }, tenant_id: "team-a" },
       "with limits and labels": { image: "host", memory_mb: 512, vcpus: 1, pids: 256, ttl: "10m", metadata: { team: "a" } },
     },
   },
@@ -78,5 +79,8 @@ export const EXAMPLES: Readonly<Record<string, OperationExamples>> = {
     bodies: { "where it came from": { path: "/home/user/a.txt", name: "user.origin", value_base64: "dXBsb2Fk" } },
   },
   makeDirectory: { schema: makeDirSchema, bodies: { "with parents": { path: "/home/user/a/b" } } },
-  pullImage: { schema: pullImageSchema, bodies: { Debian: { reference: "debian:12" } } },
+  pullImage: {
+    schema: pullImageSchema,
+    bodies: { Debian: { reference: "debian:12" }, "on one worker": { reference: "debian:12", worker_id: "worker-a" } },
+  },
 };

@@ -20,7 +20,8 @@ const TAGS = [
   { name: "Files", description: "Files in a sandbox, of any size" },
   { name: "Ports", description: "Servers in a sandbox: what listens, who may see it, connections to it" },
   { name: "Images", description: "What sandboxes are made from" },
-  { name: "System", description: "The server, its workers and what their machines can do" },
+  { name: "Workers", description: "Machines that run sandboxes: join, drain, remove" },
+  { name: "System", description: "The server, and what it can do" },
 ];
 
 const SECURITY_SCHEMES = {

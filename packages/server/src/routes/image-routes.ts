@@ -1,4 +1,13 @@
-import { imageListSchema, imageSchema, importImageQuerySchema, pullImageSchema } from "@caisson/contract";
+import {
+  imageListSchema,
+  importImageQuerySchema,
+  listImagesQuerySchema,
+  pullImageSchema,
+  removeImageQuerySchema,
+  workerImageSchema,
+} from "@caisson/contract";
+import type { ImageOptions } from "@caisson/control";
+import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { App } from "../http/app.ts";
 import { readUpload } from "../http/read-upload.ts";
@@ -17,9 +26,10 @@ export function imageRoutes(app: App, { images }: Services): void {
       tags,
       operationId: "listImages",
       summary: "List images",
+      querystring: listImagesQuerySchema,
       response: { 200: imageListSchema.describe("The images"), ...errors },
     },
-    handler: async (request, reply) => reply.send({ items: [...(await images.list(request.scope.signal))] }),
+    handler: async (request, reply) => reply.send({ items: [...(await images.list(optionsOf(request.query, request)))] }),
   });
 
   app.route({
@@ -32,11 +42,13 @@ export function imageRoutes(app: App, { images }: Services): void {
       summary: "Pull an image",
       description: "Fetches an OCI reference and waits until it is here. Nothing to do when it is, unless `force` is set.",
       body: pullImageSchema,
-      response: { 200: imageSchema.describe("The image"), ...errors },
+      response: { 200: workerImageSchema.describe("The image"), ...errors },
     },
     handler: async (request, reply) => {
-      const { body, scope } = request;
-      return reply.send(await images.pull(body.reference, { signal: scope.signal, ...(body.force === true ? { force: true } : {}) }));
+      const { body } = request;
+      return reply.send(
+        await images.pull(body.reference, { ...optionsOf(body, request), ...(body.force === true ? { force: true } : {}) }),
+      );
     },
   });
 
@@ -56,10 +68,11 @@ export function imageRoutes(app: App, { images }: Services): void {
           .max(512)
           .meta({ description: "Name of the image, percent-encoded", examples: ["debian:12"] }),
       }),
+      querystring: removeImageQuerySchema,
       response: { 204: z.null().describe("Done"), ...errors },
     },
     handler: async (request, reply) => {
-      await images.remove(request.params.name, request.scope.signal);
+      await images.remove(request.params.name, optionsOf(request.query, request));
       return reply.code(204).send(null);
     },
   });
@@ -77,12 +90,17 @@ export function imageImportRoutes(app: App, { images, clock, limits }: Services)
       summary: "Import an image",
       description: "The body is a tar archive of a root file system: plain, gzip or zstd.",
       querystring: importImageQuerySchema,
-      response: { 201: imageSchema.describe("The image"), ...errors },
+      response: { 201: workerImageSchema.describe("The image"), ...errors },
     },
     handler: async (request, reply) => {
       const { scope } = request;
       const archive = readUpload(request.raw, { clock, signal: scope.signal, idleMs: limits.uploadIdleMs });
-      return reply.code(201).send(await images.importArchive(request.query.name, archive, scope.signal));
+      return reply.code(201).send(await images.importArchive(request.query.name, archive, optionsOf(request.query, request)));
     },
   });
+}
+
+/** Whose images, until the client goes away. */
+function optionsOf(named: { readonly worker_id?: string | undefined }, { scope }: Pick<FastifyRequest, "scope">): ImageOptions {
+  return { signal: scope.signal, ...(named.worker_id === undefined ? {} : { workerId: named.worker_id }) };
 }

@@ -2,7 +2,7 @@ import {
   eventSchema,
   execRecordSchema,
   imageListSchema,
-  imageSchema,
+  workerImageSchema,
   processListSchema,
   processSchema,
   providerReportSchema,
@@ -114,9 +114,12 @@ describe("images", () => {
     ] as const)
       expect(await json(await server.call(method, path))).toMatchObject({ status: 403, code: "forbidden" });
     const pulled = await server.call("POST", "/images", { json: { reference: "library/debian:12" }, headers: admin });
-    expect(imageSchema.parse(await json(pulled)).source).toBe("registry");
+    expect(workerImageSchema.parse(await json(pulled)).source).toBe("registry");
     const imported = await server.call("POST", "/images/import?name=team/app:1", { body: new Uint8Array(3_000_000), headers: admin });
-    expect([imported.status, imageSchema.parse(await json(imported))]).toMatchObject([201, { name: "team/app:1", size_bytes: 3_000_000 }]);
+    expect([imported.status, workerImageSchema.parse(await json(imported))]).toMatchObject([
+      201,
+      { name: "team/app:1", size_bytes: 3_000_000 },
+    ]);
     for (const name of ["library/debian:12", "team/app:1"])
       expect((await server.call("DELETE", `/images/${encodeURIComponent(name)}`, { headers: admin })).status).toBe(204);
     expect(await json(await server.call("DELETE", "/images/none", { headers: admin }))).toMatchObject({ code: "image_not_found" });

@@ -30,6 +30,7 @@ import { transferRoutes } from "./transfer-routes.ts";
 import { uploadBytesRoutes, uploadRoutes } from "./upload-routes.ts";
 import { watchRoutes } from "./watch-routes.ts";
 import { webhookRoutes } from "./webhook-routes.ts";
+import { workerRoutes } from "./worker-routes.ts";
 import { xattrRoutes } from "./xattr-routes.ts";
 
 /** Where the API lives. */
@@ -58,6 +59,7 @@ const JSON_ROUTES = [
   historyRoutes,
   observationRoutes,
   webhookRoutes,
+  workerRoutes,
   systemRoutes,
   healthRoutes,
   linkRoutes,

@@ -1,4 +1,4 @@
-import { SANDBOX_ID_PATTERN } from "@caisson/contract";
+import { SANDBOX_ID_PATTERN, WORKER_ID_PATTERN } from "@caisson/contract";
 import { z } from "zod";
 import { problemSchema } from "../http/problem-schema.ts";
 
@@ -8,6 +8,14 @@ export const sandboxParams: z.ZodObject<{ id: z.ZodString }, z.core.$strict> = z
     .string()
     .regex(SANDBOX_ID_PATTERN)
     .meta({ description: "Id of the sandbox", examples: ["sb1hfqv8k3m00a1b2c3d4e5"] }),
+});
+
+/** Path parameters of a worker. What does not look like an id is answered as one that does not exist. */
+export const workerParams: z.ZodObject<{ worker_id: z.ZodString }, z.core.$strict> = z.strictObject({
+  worker_id: z
+    .string()
+    .regex(WORKER_ID_PATTERN)
+    .meta({ description: "Id of the worker", examples: ["worker-a"] }),
 });
 
 /** Path parameters of a process in a sandbox. */

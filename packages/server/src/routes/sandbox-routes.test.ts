@@ -233,9 +233,7 @@ describe("requests", () => {
   });
 
   it("are answered with security headers and never leak what failed inside", async () => {
-    const broken = await startTestServer({
-      describeWorkers: () => Promise.reject(new Error("secret inside")),
-    });
+    const broken = await startTestServer();
     await using _ = broken;
     broken.operations.list = () => Promise.reject(new Error("secret inside"));
     const response = await broken.call("GET", "/sandboxes");

@@ -1,15 +1,15 @@
-import { CaissonError, providerReportSchema, type ProviderReport } from "@caisson/contract";
+import { CaissonError, providerReportSchema, type ProviderReport, type WorkerPage } from "@caisson/contract";
+import type { OperationOptions } from "@caisson/control";
 import { z } from "zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { errors } from "./route-schema.ts";
 
-const workerSchema = z
-  .strictObject({ id: z.string(), version: z.string(), preview_domain: z.string().nullable(), providers: z.array(providerReportSchema) })
-  .meta({ id: "WorkerDescription", description: "A worker and what its machine can do" });
+/** Workers asked for at a time. */
+const PAGE = 200;
 
 /** What there is to run sandboxes. */
-export function systemRoutes(app: App, { describeWorkers }: Services): void {
+export function systemRoutes(app: App, { workers }: Services): void {
   app.route({
     method: "GET",
     url: "/providers",
@@ -18,10 +18,11 @@ export function systemRoutes(app: App, { describeWorkers }: Services): void {
       tags: ["System"],
       operationId: "listProviders",
       summary: "List providers",
-      description: "What each can really do here, from a probe; what does not work says why and how to mend it.",
+      description:
+        "What each can really do, as the workers that are online found by trying; what works nowhere says why and how to mend it. `GET /workers` tells it for each worker.",
       response: { 200: z.strictObject({ items: z.array(providerReportSchema) }).meta({ id: "ProviderList" }), ...errors },
     },
-    handler: async (_request, reply) => reply.send({ items: await providers() }),
+    handler: async (request, reply) => reply.send({ items: await providers(request.scope.bound) }),
   });
 
   app.route({
@@ -41,44 +42,26 @@ export function systemRoutes(app: App, { describeWorkers }: Services): void {
       response: { 200: providerReportSchema.describe("The provider"), ...errors },
     },
     handler: async (request, reply) => {
-      const found = (await providers()).find((report) => report.name === request.params.name);
+      const found = (await providers(request.scope.bound)).find((report) => report.name === request.params.name);
       if (found === undefined)
         throw new CaissonError("provider_not_found", `There is no provider ${request.params.name.slice(0, 64)} here.`);
       return reply.send(found);
     },
   });
 
-  app.route({
-    method: "GET",
-    url: "/workers",
-    config: { access: "api" },
-    schema: {
-      tags: ["System"],
-      operationId: "listWorkers",
-      summary: "List workers",
-      response: { 200: z.strictObject({ items: z.array(workerSchema) }).meta({ id: "WorkerList" }), ...errors },
-    },
-    handler: async (_request, reply) => {
-      const workers = await describeWorkers();
-      return reply.send({
-        items: workers.map((worker) => ({
-          id: worker.workerId,
-          version: worker.version,
-          preview_domain: worker.previewDomain,
-          providers: [...worker.providers],
-        })),
-      });
-    },
-  });
-
-  /** Each provider once: as the first worker on which it works describes it. */
-  async function providers(): Promise<ProviderReport[]> {
+  /** Each provider once, as the first worker on which it works told of it. Workers that are not heard of now do not count. */
+  async function providers(options: OperationOptions): Promise<ProviderReport[]> {
     const byName = new Map<string, ProviderReport>();
-    for (const worker of await describeWorkers())
-      for (const report of worker.providers) {
+    let cursor: string | null = null;
+    do {
+      const query = { state: "online,draining", limit: PAGE, ...(cursor === null ? {} : { cursor }) };
+      const page: WorkerPage = await workers.list(query, options);
+      for (const report of page.items.flatMap((worker) => worker.providers)) {
         const known = byName.get(report.name);
         if (known === undefined || (!known.available && report.available)) byName.set(report.name, report);
       }
+      cursor = page.next_cursor;
+    } while (cursor !== null);
     return [...byName.values()];
   }
 }

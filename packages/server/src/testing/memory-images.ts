@@ -1,11 +1,22 @@
 import { createHash } from "node:crypto";
-import { CaissonError, type Image, type ImageHost } from "@caisson/contract";
+import { CaissonError, type Image, type WorkerImage } from "@caisson/contract";
+import type { ImageOperations } from "@caisson/control";
 
 /** Images that are only records. */
-export function memoryImages(): ImageHost {
-  const images = new Map<string, Image>();
-  const save = (name: string, source: Image["source"], digest: string | null, size: number): Image => {
-    const image = { name, digest, source, size_bytes: size, created_at: new Date().toISOString(), sandboxes: 0, user: null, workdir: null };
+export function memoryImages(): ImageOperations {
+  const images = new Map<string, WorkerImage>();
+  const save = (name: string, source: Image["source"], digest: string | null, size: number): WorkerImage => {
+    const image = {
+      name,
+      digest,
+      source,
+      size_bytes: size,
+      created_at: new Date().toISOString(),
+      sandboxes: 0,
+      user: null,
+      workdir: null,
+      worker_id: "local",
+    };
     images.set(name, image);
     return image;
   };

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { configSchema, systemClock, systemRandom } from "@caisson/contract";
-import { controlDefaults, Orchestrator, SteadyClock } from "@caisson/control";
+import { ConnectedHosts, controlDefaults, Orchestrator, SteadyClock, WorkerImages } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
 import { MockMachine, MockProvider } from "@caisson/providers";
 import { openSqlite } from "@caisson/store";
@@ -10,6 +10,7 @@ import { ImageStore, LocalHost } from "@caisson/worker";
 import { pino } from "pino";
 import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
 import { createServer } from "../create-server.ts";
+import { MemoryWorkers } from "./memory-workers.ts";
 import { API_KEY, ADMIN_KEY, testTokens } from "./test-server.ts";
 
 /** A server over everything that is real, down to a worker whose provider is the mock. */
@@ -33,6 +34,8 @@ export async function startRealServer(): Promise<RealServer> {
   const host = new LocalHost({ workerId: "local", dataDir, providers, images, clock: systemClock, random: systemRandom, log });
   opening.defer(() => host.close());
   await host.open();
+  const hosts = new ConnectedHosts();
+  hosts.add(host);
   const orchestrator = new Orchestrator({
     clock,
     random: systemRandom,
@@ -46,8 +49,8 @@ export async function startRealServer(): Promise<RealServer> {
   await orchestrator.start();
   const server = await createServer({
     operations: orchestrator,
-    images: host.images,
-    describeWorkers: async () => [await host.describe()],
+    images: new WorkerImages({ hosts, store, clock: systemClock, logger }),
+    workers: new MemoryWorkers(),
     keys: createKeyVerifier([
       { role: "api", name: "api", sha256: hashKey(API_KEY) },
       { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { NO_CAPABILITIES, systemClock, systemRandom, type Clock, type WorkerDescription } from "@caisson/contract";
+import { systemClock, systemRandom, type Clock } from "@caisson/contract";
 import { InstallationTokens, makeSigningKey, type SigningKey } from "@caisson/identity";
 import { pino } from "pino";
 import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
@@ -10,23 +10,17 @@ import type { ServerOptions } from "../server-options.ts";
 import { localGuest } from "./local-guest.ts";
 import { memoryImages } from "./memory-images.ts";
 import { MemoryOperations } from "./memory-operations.ts";
+import { MemoryWorkers } from "./memory-workers.ts";
 
 export const API_KEY = "test-api-key-0123456789";
 export const ADMIN_KEY = "test-admin-key-0123456789";
-
-/** A worker with one provider, as a report. */
-export const WORKER: WorkerDescription = {
-  workerId: "local",
-  version: "0.1.0",
-  previewDomain: null,
-  providers: [{ name: "mock", tier: "none", available: true, default: true, capabilities: NO_CAPABILITIES, runtimes: [] }],
-};
 
 /** A server on a free port, over in-memory operations and real processes. */
 export interface TestServer extends AsyncDisposable {
   readonly server: HttpServer;
   readonly url: string;
   readonly operations: MemoryOperations;
+  readonly workers: MemoryWorkers;
   /** Folder that the guest shows as `/`. */
   readonly root: string;
   /** Lines that were logged. */
@@ -59,11 +53,12 @@ export async function createTestServer(overrides: Partial<ServerOptions> = {}): 
   const root = await mkdtemp(join(tmpdir(), "caisson-server-"));
   const guest = localGuest(root);
   const operations = new MemoryOperations(guest);
+  const workers = new MemoryWorkers();
   const log: Record<string, unknown>[] = [];
   const server = await createServer({
     operations,
     images: memoryImages(),
-    describeWorkers: async () => [WORKER],
+    workers,
     keys: createKeyVerifier([
       { role: "api", name: "api", sha256: hashKey(API_KEY) },
       { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },
@@ -82,6 +77,7 @@ export async function createTestServer(overrides: Partial<ServerOptions> = {}): 
   return {
     server,
     operations,
+    workers,
     root,
     log,
     [Symbol.asyncDispose]: async () => {

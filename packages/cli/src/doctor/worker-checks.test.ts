@@ -1,0 +1,76 @@
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { configSchema, type Config, type ConfigInput } from "@caisson/contract";
+import { afterEach, expect, it } from "vitest";
+import { checkWorker, isWorkerConfigured } from "./worker-checks.ts";
+
+let server: Server | undefined;
+afterEach(() => server?.close());
+
+/** A control plane that answers like this. */
+async function controlPlane(answer: RequestListener): Promise<string> {
+  server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const config = (worker: ConfigInput["worker"]): Config => configSchema.parse({ worker: { id: "worker-a", ...worker } });
+const states = async (worker: ConfigInput["worker"]): Promise<Record<string, string>> =>
+  Object.fromEntries((await checkWorker(config(worker))).map(({ name, state, detail }) => [name.split(" http")[0], `${state}: ${detail}`]));
+
+it("finds nothing wrong with a worker that reaches its control plane", async () => {
+  const url = await controlPlane((_request, response) => response.end("{}"));
+  expect(await states({ control_plane_url: url })).toEqual({
+    "worker id": "ok: worker-a",
+    "control plane": "ok: answers",
+    clock: "ok: agrees with the control plane's",
+    "being dialled": "ok: not needed: it dials out (worker.listen_addr is not set)",
+  });
+});
+
+it.each([
+  [3_600_000, "3600 s behind"],
+  [-60_000, "60 s ahead of"],
+])("tells of a clock that is %i ms off", async (ms, told) => {
+  const url = await controlPlane((_request, response) => response.setHeader("date", new Date(Date.now() + ms).toUTCString()).end("{}"));
+  // The date has whole seconds, so one may be lost.
+  expect((await states({ control_plane_url: url })).clock).toMatch(
+    new RegExp(`^warn: is (${told}|${told.replace(/\d+/, (n) => String(Number(n) - 1))})`),
+  );
+});
+
+it("tells of a control plane that is not there, or is something else", async () => {
+  const url = await controlPlane((_request, response) => response.writeHead(404).end());
+  expect((await states({ control_plane_url: url }))["control plane"]).toBe("warn: answers with HTTP status 404: not Caisson?");
+  const gone = new Promise((resolve) => server?.close(resolve));
+  server?.closeAllConnections();
+  await gone;
+  expect((await states({ control_plane_url: url }))["control plane"]).toBe("warn: does not answer: ECONNREFUSED");
+});
+
+it("tells when nobody can know where it listens", async () => {
+  const dialled = async (worker: ConfigInput["worker"]) =>
+    (await states({ control_plane_url: "http://127.0.0.1:9", ...worker }))["being dialled"];
+  expect(await dialled({ listen_addr: "0.0.0.0:7430" })).toMatch(/^warn: it listens at 0\.0\.0\.0:7430/);
+  expect(await dialled({ listen_addr: "0.0.0.0:7430", advertise_addr: "worker-a.example.org:7430" })).toBe(
+    "ok: at worker-a.example.org:7430",
+  );
+  expect(await dialled({ listen_addr: "192.0.2.77:7430" })).toBe("warn: this machine has no address 192.0.2.77");
+  expect(await dialled({ listen_addr: "127.0.0.1:7430" })).toBe("ok: at 127.0.0.1:7430");
+});
+
+it("is asked only where a worker is configured", () => {
+  const folder = mkdtempSync(join(tmpdir(), "caisson-doctor-"));
+  writeFileSync(join(folder, "worker.yaml"), "worker:\n  id: worker-a\n");
+  writeFileSync(join(folder, "server.yaml"), "server:\n  port: 1\n");
+  expect(isWorkerConfigured(join(folder, "worker.yaml"), {})).toBe(true);
+  expect(isWorkerConfigured(undefined, { CAISSON_CONFIG: join(folder, "worker.yaml") })).toBe(true);
+  expect(isWorkerConfigured(join(folder, "server.yaml"), {})).toBe(false);
+  expect(isWorkerConfigured(undefined, {})).toBe(false);
+  expect(isWorkerConfigured(undefined, { CAISSON_WORKER__ID: "a" })).toBe(true);
+  rmSync(folder, { recursive: true });
+});

@@ -1,0 +1,88 @@
+import { hostname, networkInterfaces } from "node:os";
+import { WORKER_ID_PATTERN, type Config } from "@caisson/contract";
+import { readConfigFile } from "../config/config-file.ts";
+import { ok, warn, type Check } from "./check.ts";
+
+/** Time for the control plane to answer, in ms. */
+const ANSWER_MS = 5_000;
+/** Difference of clocks that is told, in ms: a request takes some of it. */
+const CLOCK_MS = 5_000;
+
+/** Whether this configuration is for a worker that joins a control plane: its file or the environment says something of one. */
+export function isWorkerConfigured(path: string | undefined, env: Readonly<Record<string, string | undefined>>): boolean {
+  if (Object.keys(env).some((name) => name.startsWith("CAISSON_WORKER__"))) return true;
+  const file = path ?? (env["CAISSON_CONFIG"] || undefined);
+  const value = file === undefined ? undefined : readConfigFile(file).value;
+  return typeof value === "object" && value !== null && "worker" in value;
+}
+
+/** What a machine needs to be a worker of a control plane. */
+export async function checkWorker(config: Config): Promise<readonly Check[]> {
+  return [checkId(config.worker.id), ...(await checkControlPlane(config.worker.control_plane_url)), checkDialling(config.worker)];
+}
+
+function checkId(configured: string | undefined): Check {
+  const name = "worker id";
+  if (configured !== undefined) return ok(name, configured);
+  const machine = hostname();
+  if (WORKER_ID_PATTERN.test(machine)) return ok(name, `${machine}, the machine's name, unless it joined with another`);
+  return warn(
+    name,
+    `the machine's name ${JSON.stringify(machine)} cannot be one`,
+    "set worker.id: lower-case letters, digits, dots, dashes",
+  );
+}
+
+async function checkControlPlane(url: string): Promise<readonly Check[]> {
+  const name = `control plane ${url}`;
+  let response: Response;
+  const asked = Date.now();
+  try {
+    response = await fetch(`${url.replace(/\/$/, "")}/live`, { signal: AbortSignal.timeout(ANSWER_MS), redirect: "manual" });
+    await response.body?.cancel();
+  } catch (error) {
+    return [warn(name, `does not answer: ${reasonOf(error)}`, "check worker.control_plane_url, and that a firewall lets it through")];
+  }
+  if (!response.ok) return [warn(name, `answers with HTTP status ${response.status}: not Caisson?`, "check worker.control_plane_url")];
+  return [ok(name, "answers"), checkClock(response.headers.get("date"), asked, Date.now())];
+}
+
+/** The control plane's clock, which it tells in whole seconds, against ours. */
+function checkClock(date: string | null, asked: number, answered: number): Check {
+  const name = "clock";
+  const theirs = date === null ? Number.NaN : Date.parse(date);
+  if (Number.isNaN(theirs)) return ok(name, "cannot be compared: the answer has no date");
+  const off = Math.round((asked + answered) / 2 - theirs - 500);
+  if (Math.abs(off) <= CLOCK_MS) return ok(name, "agrees with the control plane's");
+  const seconds = Math.round(Math.abs(off) / 1000);
+  return warn(
+    name,
+    `is ${seconds} s ${off > 0 ? "ahead of" : "behind"} the control plane's; sandboxes are safe, but logs will not fit together`,
+    "let both machines keep time with chrony or systemd-timesyncd",
+  );
+}
+
+/** Whether control planes can dial this worker, and need to. */
+function checkDialling({ listen_addr: listen, advertise_addr: advertise }: Config["worker"]): Check {
+  const name = "being dialled";
+  if (listen === undefined) return ok(name, "not needed: it dials out (worker.listen_addr is not set)");
+  if (advertise !== undefined) return ok(name, `at ${advertise}`);
+  const host = listen.slice(0, listen.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
+  if (host === "0.0.0.0" || host === "::")
+    return warn(
+      name,
+      `it listens at ${listen}, and no control plane knows where that is`,
+      "set worker.advertise_addr to an address they reach",
+    );
+  const own = Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address));
+  if (/^[\d.]+$|:/.test(host) && !own.includes(host) && !host.startsWith("127."))
+    return warn(name, `this machine has no address ${host}`, "set worker.listen_addr to an address of this machine, or to 0.0.0.0");
+  return ok(name, `at ${listen}`);
+}
+
+function reasonOf(error: unknown): string {
+  const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
+  const code = (cause as { code?: unknown } | undefined)?.code;
+  if (typeof code === "string") return code;
+  return cause instanceof Error && cause.name === "TimeoutError" ? `no answer within ${ANSWER_MS / 1000} s` : String(cause);
+}
