@@ -7,7 +7,7 @@ import type { Guest, GuestStats } from "@caisson/guest";
  */
 export async function meteredStats(
   guest: Guest,
-  host: SandboxHost,
+  host: Pick<SandboxHost, "usage">,
   ref: SandboxRef,
   options: Parameters<Guest["stats"]>[0],
 ): Promise<GuestStats> {

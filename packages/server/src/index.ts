@@ -1,6 +1,11 @@
-export { createServer, type HttpServer } from "./create-server.ts";
+export { createServer } from "./create-server.ts";
+export type { HttpServer } from "./http/serve-app.ts";
 export { DEFAULT_LIMITS, type ServerLimits, type ServerOptions } from "./server-options.ts";
 export { createKeyVerifier, hashKey, type Caller, type HashedKey, type KeyVerifier, type Role } from "./auth/key-verifier.ts";
 export { sendWebhook } from "./webhooks/send-webhook.ts";
 export { WorkerLinks, type WorkerLinksOptions } from "./worker-links/worker-links.ts";
 export { WorkerDialler, type DialTarget, type WorkerDiallerOptions } from "./worker-links/worker-dialler.ts";
+export { createWorkerServer, type WorkerServerOptions } from "./worker-server/create-worker-server.ts";
+export type { DirectControl, DirectHost, PresentSandbox } from "./worker-server/direct-host.ts";
+export type { LinkUpgrades } from "./http/upgrade.ts";
+export type { PreviewOptions } from "./previews/preview-options.ts";

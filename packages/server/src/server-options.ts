@@ -92,7 +92,7 @@ export interface Services extends Omit<ServerOptions, "limits"> {
 /** What routes work with that a worker has too: those of what is done inside a sandbox. */
 export interface DataServices extends Pick<
   Services,
-  "version" | "corsAllowedOrigins" | "previews" | "execTimeoutMs" | "maxExecTimeoutMs" | "logger" | "clock" | "random" | "limits"
+  "version" | "corsAllowedOrigins" | "execTimeoutMs" | "maxExecTimeoutMs" | "logger" | "clock" | "random" | "limits"
 > {
   readonly operations: DataOperations;
   readonly tokens: GrantVerifier;

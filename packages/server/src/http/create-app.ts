@@ -27,7 +27,8 @@ const LINGER_MS = 5_000;
 /** What an application is made of, beside its routes. */
 export interface AppParts extends Pick<DataServices, "limits" | "clock" | "random" | "logger" | "corsAllowedOrigins"> {
   readonly live: LiveRequests;
-  readonly previews: PreviewServer;
+  /** Shows ports of sandboxes. Default: nobody does here. */
+  readonly previewServer?: PreviewServer;
   readonly authenticate: Authenticator;
   /** Error for addresses that are not served here. Default: `not_found`. */
   readonly elsewhere?: (where: string) => CaissonError;
@@ -35,7 +36,7 @@ export interface AppParts extends Pick<DataServices, "limits" | "clock" | "rando
 
 /** The application without its routes: everything that is the same for every request. */
 export function createApp(services: AppParts): App {
-  const { live, previews } = services;
+  const { live, previewServer: previews } = services;
   const { limits, clock, random } = services;
   const origins = allowedOrigins(services.corsAllowedOrigins);
   const table = new RouteTable();

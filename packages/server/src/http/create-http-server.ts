@@ -3,7 +3,7 @@ import type { PreviewServer } from "../previews/preview-server.ts";
 import type { ServerLimits } from "../server-options.ts";
 
 /** The HTTP server under API and previews: its times, and who of the two gets a request. */
-export function createHttpServer(limits: ServerLimits, api: RequestListener, previews: PreviewServer): Server {
+export function createHttpServer(limits: ServerLimits, api: RequestListener, previews: PreviewServer | undefined): Server {
   const options = {
     headersTimeout: limits.headersTimeoutMs,
     connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
@@ -15,12 +15,12 @@ export function createHttpServer(limits: ServerLimits, api: RequestListener, pre
     requestTimeout: 0,
   };
   const server = createServer(options, (message: IncomingMessage, response) => {
-    if (previews.takes(message)) previews.serve(message, response);
+    if (previews?.takes(message) === true) previews.serve(message, response);
     else api(message, response);
   });
   // A client that asks before it sends a body is answered by whoever would read it.
   server.on("checkContinue", (message: IncomingMessage, response) => {
-    if (previews.takes(message)) return previews.serve(message, response);
+    if (previews?.takes(message) === true) return previews.serve(message, response);
     response.writeContinue();
     return api(message, response);
   });

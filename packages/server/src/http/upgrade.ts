@@ -4,8 +4,15 @@ import { CaissonError } from "@caisson/contract";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { WebSocketServer, type WebSocket } from "ws";
 import type { PreviewServer } from "../previews/preview-server.ts";
-import type { WorkerLinks } from "../worker-links/worker-links.ts";
 import type { App } from "./app.ts";
+
+/** Takes connections that become links between machines. */
+export interface LinkUpgrades {
+  /** Whether a request is one for a link. */
+  takes(message: IncomingMessage): boolean;
+  /** Takes it over; never rejects. */
+  upgrade(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>;
+}
 
 /** What an upgrade request brings: its connection, and the bytes that came right behind its head. */
 export interface Upgrade {
@@ -25,9 +32,9 @@ const switched = new WeakSet<IncomingMessage>();
  * routes with `upgrade: true` in their configuration take them; until the switch, errors are ordinary HTTP answers. Those
  * that are for previews or links with workers go there: these outlive every request, and end when the last one has.
  */
-export function routeUpgrades(app: App, previews: PreviewServer, links: WorkerLinks | undefined): void {
+export function routeUpgrades(app: App, previews: PreviewServer | undefined, links: LinkUpgrades | undefined): void {
   app.server.on("upgrade", (message: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (previews.takes(message)) return previews.upgrade(message, socket, head);
+    if (previews?.takes(message) === true) return previews.upgrade(message, socket, head);
     if (links?.takes(message) === true) return void links.upgrade(message, socket, head);
     // A peer that breaks off before or after the switch is no error of ours.
     socket.on("error", () => socket.destroy());

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { CaissonError, isCaissonError } from "@caisson/contract";
 import type { Grant } from "@caisson/identity";
 import { presentedKeys } from "../auth/authenticate.ts";
-import type { DataServices } from "../server-options.ts";
+import type { PreviewServices } from "./preview-services.ts";
 import { previewCookies } from "./preview-cookie.ts";
 import type { PreviewTarget } from "./preview-target.ts";
 
@@ -27,7 +27,7 @@ export interface PreviewAccess {
  * because the port is public. Throws `unauthorized`.
  */
 export async function previewAccess(
-  { keys, tokens, operations }: Pick<DataServices, "keys" | "tokens" | "operations">,
+  { keys, tokens, operations }: Pick<PreviewServices, "keys" | "tokens" | "operations">,
   target: PreviewTarget,
   headers: IncomingHttpHeaders,
 ): Promise<PreviewAccess> {
@@ -67,7 +67,7 @@ export async function previewAccess(
   throw refusal ?? new CaissonError("unauthorized", "This preview is private: it needs an API key, or a link made for it.");
 }
 
-function keyRefusal(header: string, keys: DataServices["keys"]): CaissonError {
+function keyRefusal(header: string, keys: PreviewServices["keys"]): CaissonError {
   const message =
     keys === undefined ? `A worker takes no key; one came in the header ${header}.` : `The key in the header ${header} is not valid.`;
   return new CaissonError("unauthorized", message, { detail: { header } });

@@ -7,7 +7,7 @@ import { toWireError } from "../http/problem.ts";
 import { requestIdOf } from "../http/request-id.ts";
 import { RequestScope } from "../http/request-scope.ts";
 import type { Upgrade } from "../http/upgrade.ts";
-import type { DataServices } from "../server-options.ts";
+import type { PreviewServices } from "./preview-services.ts";
 import { dialPort } from "../ports/dial-port.ts";
 import { forwardRequest } from "./forward-request.ts";
 import { previewAccess, type PreviewAccess } from "./preview-access.ts";
@@ -24,10 +24,10 @@ const LINGER_MS = 5_000;
  * before either looks at it, so no route of the API answers on the host of a preview, and no preview on another.
  */
 export class PreviewServer {
-  readonly #services: DataServices;
+  readonly #services: PreviewServices;
   readonly #live: LiveRequests;
 
-  constructor(services: DataServices, live: LiveRequests) {
+  constructor(services: PreviewServices, live: LiveRequests) {
     this.#services = services;
     this.#live = live;
   }

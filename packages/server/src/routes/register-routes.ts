@@ -2,62 +2,35 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { App } from "../http/app.ts";
 import type { Services } from "../server-options.ts";
 import { registerOpenapi } from "../openapi/register-openapi.ts";
+import { API_PREFIX } from "./api-prefix.ts";
+import { JSON_DATA_ROUTES, RAW_DATA_ROUTES } from "./register-data-routes.ts";
 import { accessRoutes } from "./access-routes.ts";
-import { archiveRoutes } from "./archive-routes.ts";
-import { codeContextRoutes } from "./code-context-routes.ts";
-import { codeRoutes } from "./code-routes.ts";
 import { docsRoutes } from "./docs-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
-import { execRoutes } from "./exec-routes.ts";
-import { execSocketRoutes } from "./exec-socket-routes.ts";
-import { fileRoutes } from "./file-routes.ts";
-import { formRoutes } from "./form-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { historyRoutes } from "./history-routes.ts";
 import { imageImportRoutes, imageRoutes } from "./image-routes.ts";
 import { linkRoutes } from "./link-routes.ts";
-import { observationRoutes } from "./observation-routes.ts";
 import { portRoutes } from "./port-routes.ts";
-import { portSocketRoutes } from "./port-socket-routes.ts";
-import { processInputRoutes, processRoutes } from "./process-routes.ts";
 import { sandboxRoutes } from "./sandbox-routes.ts";
-import { searchRoutes } from "./search-routes.ts";
 import { signRoutes } from "./sign-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
 import { terminalRoutes } from "./terminal-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
-import { transferRoutes } from "./transfer-routes.ts";
-import { uploadBytesRoutes, uploadRoutes } from "./upload-routes.ts";
-import { watchRoutes } from "./watch-routes.ts";
 import { webhookRoutes } from "./webhook-routes.ts";
 import { workerRoutes } from "./worker-routes.ts";
-import { xattrRoutes } from "./xattr-routes.ts";
-
-/** Where the API lives. */
-export const API_PREFIX = "/api/v1";
 
 /** Routes whose bodies are JSON, or nothing. */
 const JSON_ROUTES = [
   sandboxRoutes,
   tokenRoutes,
   accessRoutes,
-  execRoutes,
-  execSocketRoutes,
-  codeRoutes,
-  codeContextRoutes,
-  processRoutes,
-  fileRoutes,
-  uploadRoutes,
-  searchRoutes,
-  watchRoutes,
+  ...JSON_DATA_ROUTES,
   signRoutes,
-  xattrRoutes,
   portRoutes,
-  portSocketRoutes,
   imageRoutes,
   eventRoutes,
   historyRoutes,
-  observationRoutes,
   webhookRoutes,
   workerRoutes,
   systemRoutes,
@@ -66,7 +39,7 @@ const JSON_ROUTES = [
 ];
 
 /** Routes whose bodies are bytes. */
-const RAW_ROUTES = [transferRoutes, formRoutes, uploadBytesRoutes, archiveRoutes, processInputRoutes, imageImportRoutes];
+const RAW_ROUTES = [...RAW_DATA_ROUTES, imageImportRoutes];
 
 /** Adds every route. */
 export async function registerRoutes(app: App, services: Services): Promise<void> {

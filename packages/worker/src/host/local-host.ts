@@ -56,6 +56,15 @@ export interface LocalHostOptions {
   readonly deadlines?: Partial<HostDeadlines>;
 }
 
+/** A box as its worker knows it without asking anybody. */
+export interface PresentBox {
+  readonly epoch: number;
+  readonly state: HostSandbox["state"];
+  /** Limits it was made with; null for none. */
+  readonly vcpus: number | null;
+  readonly memoryMb: number | null;
+}
+
 interface Starting {
   readonly epoch: number;
   readonly controller: AbortController;
@@ -175,6 +184,15 @@ export class LocalHost implements SandboxHost {
   async inventory(signal?: AbortSignal): Promise<readonly HostSandbox[]> {
     await this.#ready();
     return this.#survey.inventory(signal);
+  }
+
+  /** What is known of a sandbox that is here, without asking its provider or agent; undefined before it runs. */
+  present(sandboxId: string): PresentBox | undefined {
+    const record = this.#parts.records.box(sandboxId);
+    if (record === undefined || record.phase === "starting" || this.#closing.signal.aborted) return undefined;
+    const { state } = describeBox(record, this.#parts.conditions.get(sandboxId));
+    const { vcpus = null, memoryMb = null } = record.spec?.resources ?? {};
+    return { epoch: record.epoch, state, vcpus, memoryMb };
   }
 
   guest(ref: SandboxRef): ChannelOpener {
