@@ -33,8 +33,8 @@ export function simStore(real: Store, process: SimProcess, simulation: Simulatio
       get: (target, key) => {
         const method: unknown = Reflect.get(target, key, target);
         if (typeof method !== "function") return method;
-        // Not a call to the database.
-        if (key === "onAppend") return method.bind(target) as unknown;
+        // Not calls to the database.
+        if (key === "onAppend" || key === "singleton") return method.bind(target) as unknown;
         return (...args: unknown[]) => call(String(key), args, () => method.apply(target, args) as unknown);
       },
     });

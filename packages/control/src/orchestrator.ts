@@ -8,6 +8,7 @@ import {
   toCaissonError,
   type transition,
   type ChannelOpener,
+  type Clock,
   type ConsoleChunk,
   type ConsoleRange,
   type CreateSandbox,
@@ -38,6 +39,7 @@ import { meteredStats } from "./metered-stats.ts";
 import type { HealthReport, OperationName, OperationOptions, Operations, PortVisibility, SandboxOwner } from "./operations.ts";
 import { checkTtl } from "./placement.ts";
 import { ProcessRecorder } from "./process-recorder.ts";
+import { Purger } from "./purger.ts";
 import { Reaper } from "./reaper.ts";
 import { Reconciler } from "./reconciler.ts";
 import { recordedGuest } from "./recorded-guest.ts";
@@ -45,7 +47,6 @@ import { created, sandboxEnded, sandboxNotFound, workerUnavailable } from "./san
 import { toSandbox } from "./sandbox-view.ts";
 import { Starter } from "./starter.ts";
 import { StateWriter } from "./state-writer.ts";
-import type { SteadyClock } from "./steady-clock.ts";
 import { sendsNothing, WebhookSender, type SendWebhook } from "./webhooks/webhook-sender.ts";
 import { Webhooks, type WebhookOperations } from "./webhooks/webhooks.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -65,8 +66,8 @@ const GRACE_MS = 5_000;
 
 /** What the orchestrator needs; everything it touches is handed in. */
 export interface OrchestratorOptions {
-  /** Shared with the store, so that both agree on the time. */
-  readonly clock: SteadyClock;
+  /** The store's time: a `SteadyClock` that it was given, or the one of a database that others share. */
+  readonly clock: Clock;
   readonly random?: Random;
   readonly store: Store;
   /** Workers by id. */
@@ -91,6 +92,7 @@ export class Orchestrator implements Operations {
   readonly #cleaner: Cleaner;
   readonly #starter: Starter;
   readonly #reaper: Reaper;
+  readonly #purger: Purger;
   readonly #recorder: ProcessRecorder;
   readonly #sender: WebhookSender;
   readonly #reconcilers: ReadonlyMap<string, Reconciler>;
@@ -119,7 +121,8 @@ export class Orchestrator implements Operations {
     this.#cleaner = new Cleaner({ clock, store, hosts, logger, signal });
     const parts = { clock, store, logger, states: this.#states, cleaner: this.#cleaner };
     this.#starter = new Starter({ ...parts, hosts, signal });
-    this.#reaper = new Reaper({ ...parts, ...(options.retention === undefined ? {} : { retention: options.retention }) });
+    this.#reaper = new Reaper(parts);
+    this.#purger = new Purger({ clock, store, logger, ...(options.retention === undefined ? {} : { retention: options.retention }) });
     const { send, retriesMs } = options.webhooks ?? { send: sendsNothing, retriesMs: [] };
     this.#sender = new WebhookSender({ clock, random, store, logger, send, retriesMs });
     this.webhooks = new Webhooks({ clock, random, store, sender: this.#sender });
@@ -147,6 +150,7 @@ export class Orchestrator implements Operations {
     const { signal } = this.#stop;
     this.#loops = Promise.all([
       this.#reaper.run(signal),
+      this.#purger.run(signal),
       this.#recorder.run(signal),
       this.#sendWebhooks(),
       ...reconcilers.map((reconciler) => reconciler.run()),

@@ -41,6 +41,17 @@ export class KeyRepository {
       .execute();
   }
 
+  /** Writes a key unless there is one with the same id, and returns the one that is there then. */
+  async putFirst(key: ApiKeyRecord): Promise<ApiKeyRecord> {
+    await this.#db
+      .insertInto("api_keys")
+      .values({ id: key.id, name: key.name, role: key.role, hash: key.hash, created_at: key.createdAt })
+      .onConflict((conflict) => conflict.column("id").doNothing())
+      .execute();
+    const row = await this.#db.selectFrom("api_keys").selectAll().where("id", "=", key.id).executeTakeFirst();
+    return row === undefined ? key : decode(row);
+  }
+
   /** The key with this hash. */
   async find(hash: string): Promise<ApiKeyRecord | undefined> {
     const row = await this.#db.selectFrom("api_keys").selectAll().where("hash", "=", hash).executeTakeFirst();

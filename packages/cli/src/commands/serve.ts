@@ -53,9 +53,11 @@ async function serve(options: ServeOptions): Promise<void> {
 }
 
 function announce(server: OpenServer): void {
-  const { file } = server.credentials;
+  const { file, configured } = server.credentials;
+  const keys =
+    file ?? (configured ? "as configured (auth.api_key, auth.admin_api_key)" : "those of the server that was first on this database");
   print(`${bold("Caisson is up")} at ${bold(server.url)} ${dim(`(${Math.round(process.uptime() * 1000)} ms)`)}`);
-  print(`  keys      ${file ?? "as configured (auth.api_key, auth.admin_api_key)"}`);
+  print(`  keys      ${keys}`);
   print(`  data      ${server.dataDir}`);
   print(`  API       ${server.url}/docs`);
 }

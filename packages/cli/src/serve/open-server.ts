@@ -1,24 +1,23 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
-import { controlDefaults, ConnectedHosts, Orchestrator, retentionOf, SteadyClock, webhookRetriesOf, WorkerImages } from "@caisson/control";
+import { controlDefaults, ConnectedHosts, Orchestrator, retentionOf, webhookRetriesOf, WorkerImages } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
-import { createKeyVerifier, createServer, sendWebhook } from "@caisson/server";
-import { openSqlite } from "@caisson/store";
+import { createServer, sendWebhook } from "@caisson/server";
 import { ImageStore, LocalHost } from "@caisson/worker";
 import type { Logger } from "pino";
 import { readServerFile, serverFilePath } from "../client/local-server.ts";
-import { resolveDatabasePath, resolveDataDir } from "../config/data-dir.ts";
+import { resolveDataDir } from "../config/data-dir.ts";
 import { logFunction } from "./create-logger.ts";
 import { createProviders } from "./create-providers.ts";
-import { openCredentials, storeKeys, type Credentials } from "./credentials.ts";
+import { agreeOnKeys, type Credentials } from "./credentials.ts";
+import { bindLocalWorker, localWorkerId } from "./local-worker.ts";
 import { onlyWorker } from "./only-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
+import { openStore } from "./open-store.ts";
 import { openSigningKeys, openTokens } from "./open-tokens.ts";
+import { verifyStoredKeys } from "./stored-keys.ts";
 import { writePrivateFile } from "./write-file.ts";
-
-/** Id of the worker inside the server. */
-const LOCAL_WORKER = "local";
 
 /** A server that listens. */
 export interface OpenServer extends AsyncDisposable {
@@ -39,12 +38,15 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   await using opening = new AsyncDisposableStack();
   const dataDir = opening.use(openDataDir(resolveDataDir(config))).path;
   const random = systemRandom;
-  const clock = new SteadyClock(systemClock);
   const log = logFunction(logger);
-  const credentials = openCredentials(dataDir, config.auth, random);
+  const workerId = localWorkerId(config);
+  if (workerId === undefined) throw withoutWorker();
 
-  const store = opening.use(await openSqlite({ path: resolveDatabasePath(config), clock }));
-  await storeKeys(store, credentials, config.auth, clock.now());
+  const { store, clock } = await openStore(config);
+  opening.use(store);
+  const shared = config.database.driver === "postgres";
+  const credentials = await agreeOnKeys({ store, dataDir, auth: config.auth, random, now: clock.now(), shared });
+  if (shared) await bindLocalWorker(store, workerId, dataDir, random);
 
   const providers = createProviders(config.providers, { dataDir, clock: systemClock, random, log });
   const images = new ImageStore({
@@ -56,7 +58,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   });
   await images.open();
   const previewDomain = config.server.preview_domain;
-  const host = new LocalHost({ workerId: LOCAL_WORKER, dataDir, providers, images, clock: systemClock, random, log, previewDomain });
+  const host = new LocalHost({ workerId, dataDir, providers, images, clock: systemClock, random, log, previewDomain });
   opening.defer(() => host.close());
   await host.open();
   const hosts = new ConnectedHosts();
@@ -76,12 +78,11 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   opening.defer(() => orchestrator.close());
   await orchestrator.start();
 
-  const keys = (await store.keys.list()).map(({ role, name, hash }) => ({ role, name, sha256: hash }));
   const server = await createServer({
     operations: orchestrator,
     images: new WorkerImages({ hosts, store, clock: systemClock, logger }),
     workers: onlyWorker(host, store),
-    keys: createKeyVerifier(keys),
+    keys: await verifyStoredKeys(store.keys, systemClock),
     tokens: await openTokens({ store, dataDir, clock: systemClock, keys: await openSigningKeys(store, clock.now()) }),
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
@@ -111,6 +112,12 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     countSandboxes: async () => (await orchestrator.list({ limit: 1000 })).items.length,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+function withoutWorker(): CaissonError {
+  return new CaissonError("invalid_request", "This server would run no sandboxes, and routes to no other workers yet.", {
+    detail: { remedy: "Set server.local_worker to on, and worker.id." },
+  });
 }
 
 /** What keeps a server from listening, and what to do about it. */
