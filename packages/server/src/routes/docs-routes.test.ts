@@ -98,10 +98,13 @@ describe.skipIf(CHROMIUM === undefined && !required)("the page", () => {
     page.on("pageerror", (error) => wrong.push(error.message));
     await page.goto(`${server.url}/docs`);
     await page.locator("h1", { hasText: "Caisson" }).waitFor();
-    for (const name of ["Sandboxes", "Processes", "Files", "Images", "System"])
+    for (const name of ["Sandboxes", "Processes", "Files", "Images", "Workers", "System"])
       await page.locator("aside", { hasText: name }).first().waitFor();
     await page.locator("aside").getByText("Create a sandbox").first().click();
     await page.locator("h3", { hasText: "Create a sandbox" }).first().waitFor();
+    await page.locator("aside").getByText("Workers").first().click();
+    await page.locator("aside").getByText("Drain a worker").first().click();
+    await page.locator("h3", { hasText: "Drain a worker" }).first().waitFor();
     const shots = process.env["SCREENSHOTS"];
     if (shots !== undefined) await page.screenshot({ path: `${shots}/docs.png` });
     expect([outside, wrong]).toEqual([[], []]);
