@@ -17,11 +17,15 @@ export const LINK_UPGRADE = "caisson-link";
 /** Path of the link on whichever side is dialled; the worker's id is in its credential. */
 export const LINK_PATH = "/api/v1/link";
 
-/** Names of the headers by which the two ends of a link show who they are. */
+/** Headers, beside `Authorization`, by which the two ends of a link show who they are. */
 export const LINK_HEADERS = {
+  /** Id of the worker, whoever dialled. */
   workerId: "x-worker-id",
+  /** Proof over the other side's nonce. */
   proof: "x-worker-proof",
+  /** A nonce: with a 401, the one to prove in the next attempt; with a control plane's request, the one to prove in the `101`. */
   nonce: "x-link-nonce",
+  /** JSON Web Token of a registered worker that was dialled, with its `101`. */
   token: "x-worker-token",
   /** Id of the control plane's present run, on whichever side it is: a worker keeps one link to each. */
   controlPlane: "x-control-plane",

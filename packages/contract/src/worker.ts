@@ -124,7 +124,7 @@ export type RegisterWorker = z.infer<typeof registerWorkerSchema>;
 export const refreshWorkerSchema = z
   .strictObject({
     refresh_token: z.string().min(16).max(256),
-    csr: z.string().min(64).max(8192).meta({ description: "Signing request of the same key pair or a new one, PEM" }),
+    csr: z.string().min(64).max(8192).meta({ description: "Signing request of the key pair it registered with, PEM" }),
   })
   .meta({ id: "RefreshWorker" });
 export type RefreshWorker = z.infer<typeof refreshWorkerSchema>;
@@ -141,9 +141,26 @@ export const workerCredentialsSchema = z
     certificate_expires_at: z.iso.datetime(),
     ca_certificate: z.string().meta({ description: "Certificate of the installation's own authority, PEM" }),
     scopes: z.array(z.enum(SCOPES)),
+    issuer: z.string().meta({ description: "The installation, as its tokens name it" }),
+    keys: z
+      .object({ keys: z.array(z.record(z.string(), z.unknown())) })
+      .meta({ description: "Public keys (JWK set) of the installation's tokens, by which the worker knows control planes that dial it" }),
   })
   .meta({ id: "WorkerCredentials" });
 export type WorkerCredentials = z.infer<typeof workerCredentialsSchema>;
+
+/** Answer to `POST /workers/verify`. */
+export const verifiedWorkerSchema = z
+  .strictObject({
+    worker_id: workerIdSchema,
+    credential: z.enum(["shared", "static", "certificate"]).meta({ description: "What it showed" }),
+    tenant_id: tenantIdSchema.nullable(),
+    scopes: z.array(z.enum(SCOPES)),
+    issued_at: z.iso.datetime().nullable().meta({ description: "When its token was issued; null for shared and static ones" }),
+    expires_at: z.iso.datetime().nullable().meta({ description: "When its token ends; null for shared and static ones" }),
+  })
+  .meta({ id: "VerifiedWorker" });
+export type VerifiedWorker = z.infer<typeof verifiedWorkerSchema>;
 
 /** Query of `DELETE /workers/{id}`. */
 export const removeWorkerQuerySchema = z.strictObject({

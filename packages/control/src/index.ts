@@ -14,3 +14,6 @@ export { SteadyClock } from "./steady-clock.ts";
 export { controlDefaults, retentionOf, webhookRetriesOf, type ControlDefaults } from "./control-defaults.ts";
 export type { WebhookOperations } from "./webhooks/webhooks.ts";
 export type { SendWebhook, WebhookRequest } from "./webhooks/webhook-sender.ts";
+export { ClusterKeys } from "./identity/cluster-keys.ts";
+export type { ConfiguredTokens } from "./identity/known-tokens.ts";
+export { RegisteredIdentities, type RegisteredIdentitiesOptions } from "./identity/registered-identities.ts";

@@ -47,8 +47,8 @@ export class SignedGrants implements GrantSigner {
 
 /** What grants are checked with. */
 export interface CheckedGrantsOptions {
-  /** The public keys of now. */
-  readonly keys: () => SigningKeySet;
+  /** The public keys of now; `wanted` is the id of the one that a token says it was signed with. */
+  readonly keys: (wanted?: string) => SigningKeySet | Promise<SigningKeySet>;
   readonly clock: Pick<Clock, "now">;
   /** Links of the time before the installation had public keys. */
   readonly legacy?: LegacyGrants;
@@ -66,8 +66,9 @@ export class CheckedGrants implements GrantVerifier {
     const { keys, clock, legacy } = this.#options;
     const now = clock.now();
     // Which key is tried is decided by what the token lacks, and each key takes its own algorithm alone.
-    if (legacy !== undefined && keyIdOf(token) === undefined) return legacy.verify(token, action, sandboxId, now);
+    const wanted = keyIdOf(token);
+    if (legacy !== undefined && wanted === undefined) return legacy.verify(token, action, sandboxId, now);
     const checks = { audience: action, subject: sandboxId, requiredClaims: ["exp"], currentDate: new Date(now) };
-    return grantOf(await verifyToken(token, keys(), TYPE, checks));
+    return grantOf(await verifyToken(token, await keys(wanted), TYPE, checks));
   }
 }

@@ -3,12 +3,11 @@ import { signAccess, type SandboxAccess } from "./access-tokens.ts";
 import { CheckedGrants, SignedGrants } from "./grant-tokens.ts";
 import type { Grant, GrantSigner, GrantVerifier, TokenAction } from "./grant.ts";
 import type { LegacyGrants } from "./legacy-grants.ts";
-import type { SigningKeys } from "./signing-keys.ts";
-import { publicKeySet, SigningKeySet, type SigningKey } from "./signing-key.ts";
+import type { SigningKeySource } from "./signing-keys.ts";
 
 /** What a control plane signs and checks tokens of clients with. */
 export interface InstallationTokensOptions {
-  readonly keys: SigningKeys;
+  readonly keys: SigningKeySource;
   readonly clock: Pick<Clock, "now">;
   /** Links of the time before the installation had public keys. */
   readonly legacy?: LegacyGrants;
@@ -16,19 +15,16 @@ export interface InstallationTokensOptions {
 
 /** Tokens for clients, of a control plane: it signs them, and checks those that come to itself. */
 export class InstallationTokens implements GrantSigner, GrantVerifier {
-  readonly #key: SigningKey;
-  readonly #signed: SignedGrants;
+  readonly #keys: SigningKeySource;
   readonly #checked: CheckedGrants;
 
   constructor({ keys, clock, legacy }: InstallationTokensOptions) {
-    const set = new SigningKeySet(publicKeySet(keys));
-    this.#key = keys[0];
-    this.#signed = new SignedGrants(keys[0]);
-    this.#checked = new CheckedGrants({ keys: () => set, clock, ...(legacy === undefined ? {} : { legacy }) });
+    this.#keys = keys;
+    this.#checked = new CheckedGrants({ keys: (wanted) => keys.verifyingKeys(wanted), clock, ...(legacy === undefined ? {} : { legacy }) });
   }
 
-  sign(grant: Grant): Promise<string> {
-    return this.#signed.sign(grant);
+  async sign(grant: Grant): Promise<string> {
+    return new SignedGrants(await this.#keys.signingKey()).sign(grant);
   }
 
   verify(token: string, action: TokenAction, sandboxId: string): Promise<Grant> {
@@ -36,7 +32,7 @@ export class InstallationTokens implements GrantSigner, GrantVerifier {
   }
 
   /** Lets a client do its work in one sandbox on the worker itself. */
-  signAccess(access: SandboxAccess): Promise<string> {
-    return signAccess(this.#key, access);
+  async signAccess(access: SandboxAccess): Promise<string> {
+    return signAccess(await this.#keys.signingKey(), access);
   }
 }

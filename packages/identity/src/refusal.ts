@@ -33,8 +33,15 @@ export type RefusalReason =
   | "refresh_reused";
 
 /** The error `unauthorized` with a reason for programs. The message tells no secret. */
-export function refused(reason: RefusalReason, message: string, options: { readonly cause?: unknown } = {}): CaissonError {
-  return new CaissonError("unauthorized", message, { ...options, detail: { reason } });
+export function refused(
+  reason: RefusalReason,
+  message: string,
+  { cause, workerId }: { readonly cause?: unknown; /** Whose credential it was. */ readonly workerId?: string } = {},
+): CaissonError {
+  return new CaissonError("unauthorized", message, {
+    cause,
+    detail: { reason, ...(workerId === undefined ? {} : { worker_id: workerId }) },
+  });
 }
 
 /** The reason of a refusal; undefined for other errors. */

@@ -1,15 +1,26 @@
 import { CaissonError } from "@caisson/contract";
 import { z } from "zod";
-import { makeSigningKey, signingKeySchema, type SigningKey } from "./signing-key.ts";
+import { makeSigningKey, publicKeySet, signingKeySchema, SigningKeySet, type SigningKey } from "./signing-key.ts";
 
 /** Under which name the installation keeps its signing keys. */
 export const SIGNING_KEYS = "signing_keys";
 
-/**
- * The keys of the installation: the first signs, all of them verify. So one can follow another: the new one is added behind
- * the old one, and comes first when every machine has learnt it.
- */
+/** The keys of the installation, oldest first. All of them verify; a new one signs when every machine had the time to learn it. */
 export type SigningKeys = readonly [SigningKey, ...SigningKey[]];
+
+/** Where whoever signs or checks gets the keys of now: they follow one another. */
+export interface SigningKeySource {
+  /** The key to sign with. */
+  signingKey(): Promise<SigningKey>;
+  /** The keys that verify; with the id of a key, after a look for it where it is not known yet. */
+  verifyingKeys(wanted?: string): Promise<SigningKeySet>;
+}
+
+/** Keys that stay what they are: the first signs, all of them verify. */
+export function fixedKeys(keys: SigningKeys): SigningKeySource {
+  const set = new SigningKeySet(publicKeySet(keys));
+  return { signingKey: () => Promise.resolve(keys[0]), verifyingKeys: () => Promise.resolve(set) };
+}
 
 const keptSchema = z.array(signingKeySchema).min(1).max(8);
 

@@ -1,5 +1,5 @@
 import type { Clock, Random } from "@caisson/contract";
-import type { DataOperations, ImageOperations, Operations, WorkerOperations } from "@caisson/control";
+import type { DataOperations, ImageOperations, Operations, WorkerIdentities, WorkerOperations } from "@caisson/control";
 import type { GrantSigner, GrantVerifier, SandboxAccess } from "@caisson/identity";
 import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
@@ -70,6 +70,8 @@ export interface ServerOptions {
   readonly execTimeoutMs: number;
   /** Longest timeout of a command, in ms; 0 for no bound. */
   readonly maxExecTimeoutMs: number;
+  /** Who is a worker. Absent: nobody can become one here. */
+  readonly identities?: WorkerIdentities;
   /** Links with workers; closed with the server. Absent: none are taken. */
   readonly workerLinks?: WorkerLinks;
   readonly limits?: Partial<ServerLimits>;

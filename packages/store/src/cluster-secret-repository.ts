@@ -32,4 +32,15 @@ export class ClusterSecretRepository {
       .execute();
     return (await this.get(name)) ?? row.value;
   }
+
+  /** Puts another value in place of the one that was read; false when it is not there any more. */
+  async replace(name: string, before: string, value: string): Promise<boolean> {
+    const result = await this.#db
+      .updateTable("cluster_secrets")
+      .set({ value })
+      .where("name", "=", name)
+      .where("value", "=", before)
+      .executeTakeFirst();
+    return result.numUpdatedRows > 0n;
+  }
 }

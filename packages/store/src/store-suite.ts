@@ -7,6 +7,7 @@ import { DEFAULT_RETENTION } from "./retention.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
 import type { SandboxChange, StoreClock } from "./sandbox-repository.ts";
 import type { Store } from "./store.ts";
+import { describeWorkerIdentities } from "./worker-identity-suite.ts";
 
 /** A database that the suite runs on. */
 export interface StoreDescriptor {
@@ -69,6 +70,7 @@ function reserved(reservation: Reservation): SandboxRecord {
 
 /** Everything a store promises, on one database. */
 export function describeStore(descriptor: StoreDescriptor): void {
+  describeWorkerIdentities(descriptor);
   describe(`store on ${descriptor.name}`, () => {
     let store: Store;
     let now = START;

@@ -35,6 +35,8 @@ export interface NewRegistration {
   readonly hash: string;
   /** Id that the worker wants. */
   readonly workerId: string | undefined;
+  /** Whether it may have that id by its own choice, too: false for ids that the configuration knows. */
+  readonly mayChoose: boolean;
   /** Thumbprint of the worker's key. */
   readonly keyThumbprint: string;
   readonly refreshToken: NewRefreshToken;

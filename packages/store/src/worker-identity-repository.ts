@@ -72,7 +72,8 @@ export class WorkerIdentityRepository {
 
   /**
    * Writes an invitation; returns when it ends. One for a worker by id makes that worker known (`pending`), takes a removed one
-   * in again, and replaces older ones for it. `undefined`: that worker is registered, and neither revoked nor removed.
+   * in again, and replaces older ones for it. `undefined`: that worker is registered, and neither
+   * revoked nor removed, or it is the one inside a server.
    */
   invite(invitation: NewInvitation): Promise<number | undefined> {
     const { workerId, tenantId } = invitation;
@@ -84,7 +85,8 @@ export class WorkerIdentityRepository {
         .execute();
       if (workerId !== null) {
         const worker = await lockWorker(trx, workerId);
-        if (worker !== undefined && worker.state !== "removed" && (await holdsCredentials(trx, workerId, now))) return undefined;
+        const present = worker !== undefined && worker.state !== "removed";
+        if (present && (worker.credential === "local" || (await holdsCredentials(trx, workerId, now)))) return undefined;
         await this.#admit(trx, workerId, tenantId, worker, now);
         await trx.deleteFrom("worker_invitations").where("worker_id", "=", workerId).where("used_at", "is", null).execute();
       }
@@ -100,7 +102,7 @@ export class WorkerIdentityRepository {
   }
 
   /** Uses up a one-time token, or repeats its use by the same key as long as its worker was not seen with what it got. */
-  register({ hash, workerId: wanted, keyThumbprint, refreshToken }: NewRegistration): Promise<RegistrationOutcome> {
+  register({ hash, workerId: wanted, mayChoose, keyThumbprint, refreshToken }: NewRegistration): Promise<RegistrationOutcome> {
     return this.#db.transaction().execute(async (trx): Promise<RegistrationOutcome> => {
       const now = this.#clock.now();
       // Writing nothing takes the row's lock.
@@ -127,7 +129,8 @@ export class WorkerIdentityRepository {
       } else if (invitation.expires_at <= now) return { kind: "expired" };
       if (wanted !== undefined && wanted !== workerId) return { kind: "other_id", workerId };
       if (invitation.used_at === null) {
-        if (invitation.worker_id === null && worker !== undefined && worker.state !== "removed") return { kind: "id_taken", workerId };
+        const taken = !mayChoose || (worker !== undefined && worker.state !== "removed");
+        if (invitation.worker_id === null && taken) return { kind: "id_taken", workerId };
         await this.#admit(trx, workerId, tenantId, worker, now);
         await trx
           .updateTable("worker_invitations")
@@ -266,6 +269,7 @@ export class WorkerIdentityRepository {
       return tell();
     }
     const again = worker.state === "removed";
+    if (again) await this.#revokeAll(trx, id, now);
     await trx
       .updateTable("workers")
       .set((set) => ({
@@ -304,7 +308,7 @@ export class WorkerIdentityRepository {
   }
 }
 
-type WorkerRow = Pick<Selectable<WorkerTable>, "state" | "revoked_before">;
+type WorkerRow = Pick<Selectable<WorkerTable>, "state" | "credential" | "revoked_before">;
 
 /** Takes the lock of a worker's row until the transaction ends: writing nothing does that on every database. */
 function lockWorker(trx: Trx, id: string): Promise<WorkerRow | undefined> {
@@ -312,7 +316,7 @@ function lockWorker(trx: Trx, id: string): Promise<WorkerRow | undefined> {
     .updateTable("workers")
     .set((set) => ({ version: set.ref("version") }))
     .where("id", "=", id)
-    .returning(["state", "revoked_before"])
+    .returning(["state", "credential", "revoked_before"])
     .executeTakeFirst();
 }
 

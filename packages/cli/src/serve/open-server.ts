@@ -1,7 +1,15 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
-import { controlDefaults, ConnectedHosts, Orchestrator, retentionOf, webhookRetriesOf, WorkerImages } from "@caisson/control";
+import {
+  controlDefaults,
+  ConnectedHosts,
+  Orchestrator,
+  RegisteredIdentities,
+  retentionOf,
+  webhookRetriesOf,
+  WorkerImages,
+} from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
 import { createServer, sendWebhook } from "@caisson/server";
 import { ImageStore, LocalHost } from "@caisson/worker";
@@ -15,8 +23,9 @@ import { bindLocalWorker, localWorkerId } from "./local-worker.ts";
 import { onlyWorker } from "./only-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
 import { openStore } from "./open-store.ts";
-import { openSigningKeys, openTokens } from "./open-tokens.ts";
+import { openTokens } from "./open-tokens.ts";
 import { verifyStoredKeys } from "./stored-keys.ts";
+import { workerTokens } from "./worker-tokens.ts";
 import { writePrivateFile } from "./write-file.ts";
 
 /** A server that listens. */
@@ -47,6 +56,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   const shared = config.database.driver === "postgres";
   const credentials = await agreeOnKeys({ store, dataDir, auth: config.auth, random, now: clock.now(), shared });
   if (shared) await bindLocalWorker(store, workerId, dataDir, random);
+  const identities = new RegisteredIdentities({ store, clock, random, tokens: workerTokens(config.auth), logger });
 
   const providers = createProviders(config.providers, { dataDir, clock: systemClock, random, log });
   const images = new ImageStore({
@@ -83,7 +93,8 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     images: new WorkerImages({ hosts, store, clock: systemClock, logger }),
     workers: onlyWorker(host, store),
     keys: await verifyStoredKeys(store.keys, systemClock),
-    tokens: await openTokens({ store, dataDir, clock: systemClock, keys: await openSigningKeys(store, clock.now()) }),
+    tokens: await openTokens({ store, dataDir, clock: systemClock, keys: identities.keys }),
+    identities,
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
     previews: {

@@ -2,10 +2,12 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemRandom } from "@caisson/contract";
+import { ClusterKeys } from "@caisson/control";
 import { openSqlite, type Store } from "@caisson/store";
 import { SignJWT } from "jose";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { openSigningKeys, openTokens } from "./open-tokens.ts";
+import { openTokens } from "./open-tokens.ts";
 
 const OLD_KEY = Buffer.alloc(32, 9);
 const WEEK = 604_800_000;
@@ -24,7 +26,7 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-const open = async () => openTokens({ store, dataDir: dir, clock, keys: await openSigningKeys(store, now) });
+const open = () => openTokens({ store, dataDir: dir, clock, keys: new ClusterKeys(store.clusterSecrets, clock, systemRandom) });
 const oldLink = () =>
   new SignJWT({ port: 80 })
     .setProtectedHeader({ alg: "HS256" })

@@ -1,16 +1,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, type Clock } from "@caisson/contract";
-import {
-  InstallationTokens,
-  keepLegacyKey,
-  LEGACY_GRANT_KEY,
-  LegacyGrants,
-  newSigningKeys,
-  readSigningKeys,
-  SIGNING_KEYS,
-  type SigningKeys,
-} from "@caisson/identity";
+import { InstallationTokens, keepLegacyKey, LEGACY_GRANT_KEY, LegacyGrants, type SigningKeySource } from "@caisson/identity";
 import type { Store } from "@caisson/store";
 
 /** Bytes of the key that signed links before the installation had public keys. */
@@ -21,12 +12,7 @@ export interface TokensOptions {
   readonly store: Store;
   readonly dataDir: string;
   readonly clock: Pick<Clock, "now">;
-  readonly keys: SigningKeys;
-}
-
-/** Keys of the installation; made at its first start. */
-export async function openSigningKeys(store: Store, now: number): Promise<SigningKeys> {
-  return readSigningKeys(await store.clusterSecrets.getOrMake(SIGNING_KEYS, () => newSigningKeys(now)));
+  readonly keys: SigningKeySource;
 }
 
 /** Signs and checks tokens for clients. Links that an earlier version gave out hold until their time: its key is taken over. */

@@ -52,13 +52,16 @@ export class KnownTokens {
   ): Promise<{ readonly workerId: string; readonly credential: "static" | "shared" }> {
     const shared = await this.#tokens.shared();
     // Every token is compared, so that the time tells nothing of which one fits.
-    let owner: string | undefined;
-    for (const [id, own] of Object.entries(this.#tokens.own)) if (fits(own)) owner = id;
+    const owners = Object.entries(this.#tokens.own)
+      .filter(([, own]) => fits(own))
+      .map(([id]) => id);
+    const owner = owners.includes(workerId ?? "") ? workerId : owners[0];
     const isShared = shared !== undefined && fits(shared);
     if (workerId !== undefined && !workerIdSchema.safeParse(workerId).success)
       throw refused("malformed", "X-Worker-ID is not the id of a worker.");
     if (owner !== undefined && (workerId ?? owner) === owner) return { workerId: owner, credential: "static" };
-    if (owner !== undefined && !isShared) throw refused("wrong_worker", "The token belongs to another worker than X-Worker-ID names.");
+    if (owner !== undefined && !isShared)
+      throw refused("wrong_worker", "The token belongs to another worker than X-Worker-ID names.", { workerId: owner });
     if (!isShared) throw refused("unknown_token", "No worker has this token.");
     if (workerId === undefined) throw refused("missing", "With the shared worker token, X-Worker-ID must name the worker.");
     if (this.hasOwn(workerId))
@@ -71,9 +74,10 @@ export class KnownTokens {
     const standing = await this.#standings.standing(workerId);
     const wrong = standing === undefined ? undefined : objection(credential, standing);
     if (wrong === "removed")
-      throw refused("removed", `The worker ${workerId} was removed; an admin must add it again: caisson workers add --id ${workerId}.`);
+      throw refused("removed", `The worker ${workerId} was removed; an admin must add it again: caisson workers add ${workerId}.`);
     if (wrong === "revoked")
-      throw refused("revoked", `The worker ${workerId} was revoked; an admin must add it again: caisson workers add --id ${workerId}.`);
+      throw refused("revoked", `The worker ${workerId} was revoked; an admin must add it again: caisson workers add ${workerId}.`);
+    if (wrong === "reserved_id") throw refused("reserved_id", `The worker ${workerId} is the one inside a server; choose another id.`);
     if (wrong === "registered_elsewhere")
       throw refused("registered_elsewhere", `The worker ${workerId} is registered; the shared token is refused for it.`);
     return { workerId, credential, tenantId: standing?.tenantId ?? null, scopes: new Set(SCOPES), expiresAt: null, issuedAt: null };
@@ -84,8 +88,9 @@ export class KnownTokens {
 function objection(
   credential: WorkerIdentity["credential"],
   standing: WorkerStanding,
-): "removed" | "revoked" | "registered_elsewhere" | undefined {
+): "removed" | "reserved_id" | "revoked" | "registered_elsewhere" | undefined {
   if (standing.state === "removed") return "removed";
+  if (standing.credential === "local") return "reserved_id";
   if (!standing.readmitted) return "revoked";
   // Else whoever has the shared token could take over a worker that holds a key.
   if (credential === "shared" && standing.credential === "certificate") return "registered_elsewhere";

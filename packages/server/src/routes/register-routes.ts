@@ -19,6 +19,7 @@ import { terminalRoutes } from "./terminal-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
 import { webhookRoutes } from "./webhook-routes.ts";
 import { workerRoutes } from "./worker-routes.ts";
+import { workerIdentityRoutes } from "./worker-identity-routes.ts";
 
 /** Routes whose bodies are JSON, or nothing. */
 const JSON_ROUTES = [
@@ -33,6 +34,7 @@ const JSON_ROUTES = [
   historyRoutes,
   webhookRoutes,
   workerRoutes,
+  workerIdentityRoutes,
   systemRoutes,
   healthRoutes,
   linkRoutes,

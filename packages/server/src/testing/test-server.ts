@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock, systemRandom, type Clock } from "@caisson/contract";
-import { InstallationTokens, makeSigningKey, type SigningKey } from "@caisson/identity";
+import { fixedKeys, InstallationTokens, makeSigningKey, type SigningKey } from "@caisson/identity";
 import { pino } from "pino";
 import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
 import { createServer } from "../create-server.ts";
@@ -46,7 +46,7 @@ export function testSigningKey(): Promise<SigningKey> {
 
 /** Tokens signed with it. */
 export async function testTokens(clock: Clock = systemClock): Promise<InstallationTokens> {
-  return new InstallationTokens({ keys: [await testSigningKey()], clock });
+  return new InstallationTokens({ keys: fixedKeys([await testSigningKey()]), clock });
 }
 
 /** A test server that does not listen: requests are injected. */

@@ -1,0 +1,26 @@
+import { readFile } from "node:fs/promises";
+import { CaissonError, type Config } from "@caisson/contract";
+import type { ConfiguredTokens } from "@caisson/control";
+
+/** Tokens of workers that the configuration names. A file is read anew for every connection, so that it can be replaced. */
+export function workerTokens(auth: Config["auth"]): ConfiguredTokens {
+  const { worker_token: token, worker_token_file: file } = auth;
+  if (token !== undefined && file !== undefined)
+    throw new CaissonError("invalid_request", "auth.worker_token and auth.worker_token_file are both set.", {
+      detail: { remedy: "Keep one of them." },
+    });
+  return { shared: file === undefined ? () => Promise.resolve(token) : () => readTokenFile(file), own: auth.worker_tokens };
+}
+
+/** A token from a file: its first line. */
+export async function readTokenFile(path: string): Promise<string> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    throw new CaissonError("internal", `The worker token cannot be read from ${path}.`, { cause });
+  }
+  const token = text.split(/\r?\n/, 1)[0]?.trim() ?? "";
+  if (token.length < 16 || token.length > 512) throw new CaissonError("internal", `${path} does not hold a token of 16 to 512 characters.`);
+  return token;
+}

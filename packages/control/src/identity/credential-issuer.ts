@@ -1,0 +1,66 @@
+import { SCOPES, type Random, type WorkerCredentials } from "@caisson/contract";
+import { issueCertificate, signWorkerToken, type SigningRequest } from "@caisson/identity";
+import type { Issued } from "@caisson/store";
+import type { ClusterKeys } from "./cluster-keys.ts";
+
+const DAY_MS = 86_400_000;
+const TOKEN_MS = 7 * DAY_MS;
+/** A day longer than the token: a certificate never ends a link before its token does. */
+const CERTIFICATE_MS = 8 * DAY_MS;
+
+/** Life of a refresh token, in ms. */
+export const REFRESH_MS: number = 60 * DAY_MS;
+
+/** Certificates and tokens of registered workers. */
+export class CredentialIssuer {
+  readonly #keys: ClusterKeys;
+  readonly #random: Random;
+
+  constructor(keys: ClusterKeys, random: Random) {
+    this.#keys = keys;
+    this.#random = random;
+  }
+
+  /** Issues what a worker holds, beside a refresh token that was written already. */
+  async issue(
+    issued: Issued,
+    request: SigningRequest,
+    refresh: { readonly id: string; readonly token: string },
+  ): Promise<WorkerCredentials> {
+    const { workerId, issuedAt, refreshExpiresAt } = issued;
+    const [installation, issuer, authority] = await Promise.all([this.#keys.installation(), this.#keys.issuer(), this.#keys.authority()]);
+    const certificate = await issueCertificate(authority, {
+      publicKey: request.publicKey,
+      installation,
+      workerId,
+      now: issuedAt,
+      ttlMs: CERTIFICATE_MS,
+    });
+    const expiresAt = issuedAt + TOKEN_MS;
+    const token = await signWorkerToken(await this.#keys.signingKey(), {
+      issuer,
+      workerId,
+      scopes: SCOPES,
+      id: Buffer.from(this.#random.bytes(16)).toString("hex"),
+      refreshId: refresh.id,
+      keyThumbprint: request.thumbprint,
+      certificateThumbprint: certificate.thumbprint,
+      issuedAt,
+      expiresAt,
+    });
+    const iso = (time: number): string => new Date(time).toISOString();
+    return {
+      worker_id: workerId,
+      token,
+      token_expires_at: iso(expiresAt),
+      refresh_token: refresh.token,
+      refresh_expires_at: iso(refreshExpiresAt),
+      certificate: certificate.certificate,
+      certificate_expires_at: iso(certificate.expiresAt),
+      ca_certificate: authority.certificate,
+      scopes: [...SCOPES],
+      issuer,
+      keys: { keys: [...(await this.#keys.publicKeys()).keys] },
+    };
+  }
+}

@@ -1,0 +1,182 @@
+import {
+  CaissonError,
+  LINK_HEADERS,
+  LOCAL_WORKER_ID,
+  type AddWorker,
+  type Random,
+  type RefreshWorker,
+  type RegisterWorker,
+  type WorkerCredentials,
+  type WorkerInvitation,
+} from "@caisson/contract";
+import {
+  certificateThumbprint,
+  checkNonce,
+  keyIdOf,
+  LINK_NONCE_MS,
+  newNonce,
+  refused,
+  signControlToken,
+  verifyProof,
+  verifyWorkerToken,
+  type PublicKeySet,
+  type WorkerToken,
+} from "@caisson/identity";
+import type { Store, StoreClock } from "@caisson/store";
+import type { Logger } from "../logger.ts";
+import type { LinkAnswer, LinkIntroduction, PresentedCredential, WorkerIdentities, WorkerIdentity } from "../workers/worker-identities.ts";
+import { ClusterKeys } from "./cluster-keys.ts";
+import { CredentialIssuer } from "./credential-issuer.ts";
+import { Enrolment } from "./enrolment.ts";
+import { KnownTokens, type ConfiguredTokens } from "./known-tokens.ts";
+import { RefusalReports } from "./refusal-reports.ts";
+
+/** What JSON Web Tokens look like; no token that we make for the configuration does. */
+const SIGNED = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
+
+export interface RegisteredIdentitiesOptions {
+  readonly store: Pick<Store, "workerIdentities" | "clusterSecrets" | "events">;
+  /** The store's clock: no other one says what is over. */
+  readonly clock: StoreClock;
+  readonly random: Random;
+  readonly tokens: ConfiguredTokens;
+  readonly logger: Logger;
+}
+
+/** Workers by tokens of the configuration, and by credentials of their own that are kept in the store. Holds no state that another control plane would need. */
+export class RegisteredIdentities implements WorkerIdentities {
+  /** Keys of the installation, for whoever else signs or checks tokens. */
+  readonly keys: ClusterKeys;
+  readonly #options: RegisteredIdentitiesOptions;
+  readonly #known: KnownTokens;
+  readonly #reports: RefusalReports;
+  readonly #enrolment: Enrolment;
+
+  constructor(options: RegisteredIdentitiesOptions) {
+    const { store, clock, random, tokens, logger } = options;
+    this.#options = options;
+    this.keys = new ClusterKeys(store.clusterSecrets, clock, random);
+    this.#known = new KnownTokens(tokens, store.workerIdentities);
+    this.#reports = new RefusalReports(store.events, clock, logger);
+    const issuer = new CredentialIssuer(this.keys, random);
+    this.#enrolment = new Enrolment({ store: store.workerIdentities, issuer, known: this.#known, reports: this.#reports, random });
+  }
+
+  invite(request: AddWorker): Promise<WorkerInvitation> {
+    return this.#enrolment.invite(request);
+  }
+
+  register(request: RegisterWorker): Promise<WorkerCredentials> {
+    return this.#enrolment.register(request);
+  }
+
+  refresh(request: RefreshWorker): Promise<WorkerCredentials> {
+    return this.#enrolment.refresh(request);
+  }
+
+  async verify(presented: PresentedCredential): Promise<WorkerIdentity> {
+    const { token, workerId, proof, certificate } = presented;
+    if (!SIGNED.test(token)) return this.#verifyKnown(workerId, () => this.#known.verify(workerId, token));
+    const signed = await this.#readToken(token);
+    return this.#reports.watch(signed.workerId, async () => {
+      if (workerId !== undefined && workerId !== signed.workerId)
+        throw refused("wrong_worker", `The token belongs to the worker ${signed.workerId}; X-Worker-ID names another.`);
+      const identity = await this.#identify(signed);
+      if (proof === undefined)
+        throw refused(
+          "proof_missing",
+          "The token needs a proof that its worker holds the key (X-Worker-Proof), over the nonce of X-Link-Nonce.",
+        );
+      const nonce = await this.#provenNonce(proof, signed);
+      checkNonce(await this.keys.nonceKey(), nonce, this.#options.clock.now());
+      checkCertificate(certificate, signed);
+      if (!(await this.#options.store.workerIdentities.useNonce(nonce, 2 * LINK_NONCE_MS)))
+        throw refused("nonce_used", "The proof was used before; ask for a new nonce.");
+      await this.#options.store.workerIdentities.confirm(signed.refreshId);
+      return identity;
+    });
+  }
+
+  async challenge(): Promise<string> {
+    return newNonce(await this.keys.nonceKey(), this.#options.clock.now(), this.#options.random);
+  }
+
+  async introduce(workerId: string, nonce: string | undefined): Promise<LinkIntroduction> {
+    const own = Buffer.from(this.#options.random.bytes(24)).toString("base64url");
+    const headers = { [LINK_HEADERS.workerId]: workerId, [LINK_HEADERS.nonce]: own };
+    if (nonce === undefined) return { headers, nonce: own };
+    if (nonce.length > 256) throw new CaissonError("protocol_error", "The worker's nonce is longer than 256 characters.");
+    const [key, issuer] = await Promise.all([this.keys.signingKey(), this.keys.issuer()]);
+    const token = await signControlToken(key, { issuer, workerId, nonce, now: this.#options.clock.now() });
+    return { headers: { ...headers, authorization: `Bearer ${token}` }, nonce: own };
+  }
+
+  async verifyAnswer(workerId: string, nonce: string, answer: LinkAnswer): Promise<WorkerIdentity> {
+    const { proof, token } = answer;
+    if (answer.workerId !== workerId) throw refused("wrong_worker", `The worker ${workerId} was dialled, and another one answered.`);
+    if (proof === undefined) throw refused("proof_missing", `The worker ${workerId} answered without a proof of who it is.`);
+    if (token === undefined) return this.#verifyKnown(workerId, () => this.#known.verifyAnswer(workerId, nonce, proof));
+    const signed = await this.#readToken(token);
+    return this.#reports.watch(signed.workerId, async () => {
+      if (signed.workerId !== workerId)
+        throw refused("wrong_worker", `The worker ${workerId} was dialled, and showed the token of ${signed.workerId}.`);
+      const identity = await this.#identify(signed);
+      if ((await this.#provenNonce(proof, signed)) !== nonce)
+        throw refused("nonce_invalid", "The proof is over another nonce than was sent.");
+      checkCertificate(answer.certificate, signed);
+      await this.#options.store.workerIdentities.confirm(signed.refreshId);
+      return identity;
+    });
+  }
+
+  publicKeys(): Promise<PublicKeySet> {
+    return this.keys.publicKeys();
+  }
+
+  async revoke(workerId: string): Promise<void> {
+    if (workerId === LOCAL_WORKER_ID) throw new CaissonError("forbidden", "The worker inside the server has no credentials to revoke.");
+    if (!(await this.#options.store.workerIdentities.revoke(workerId)))
+      throw new CaissonError("worker_not_found", `There is no worker ${workerId}.`);
+  }
+
+  async stillGood(identity: WorkerIdentity): Promise<boolean> {
+    if (identity.credential !== "certificate") return this.#known.stillGood(identity);
+    const standing = await this.#options.store.workerIdentities.standing(identity.workerId);
+    if (standing === undefined || standing.state === "removed") return false;
+    if (identity.expiresAt !== null && identity.expiresAt <= this.#options.clock.now()) return false;
+    return standing.revokedBefore === null || (identity.issuedAt ?? 0) > standing.revokedBefore;
+  }
+
+  /** Refusals of the shared token count against the worker that was named; those of an unknown token are nobody's. */
+  #verifyKnown(workerId: string | undefined, check: () => Promise<WorkerIdentity>): Promise<WorkerIdentity> {
+    return workerId === undefined ? check() : this.#reports.watch(workerId, check);
+  }
+
+  async #readToken(token: string): Promise<WorkerToken> {
+    const keys = await this.keys.verifyingKeys(keyIdOf(token));
+    return verifyWorkerToken(token, keys, { issuer: await this.keys.issuer(), now: this.#options.clock.now() });
+  }
+
+  async #identify(signed: WorkerToken): Promise<WorkerIdentity> {
+    const { workerId, issuedAt, expiresAt } = signed;
+    const standing = await this.#options.store.workerIdentities.standing(workerId);
+    if (standing === undefined || standing.state === "removed")
+      throw refused("removed", `The worker ${workerId} was removed; an admin must add it again.`);
+    if (standing.revokedBefore !== null && issuedAt <= standing.revokedBefore)
+      throw refused("revoked", `What was issued to the worker ${workerId} was revoked.`);
+    return { workerId, credential: "certificate", tenantId: standing.tenantId, scopes: new Set(signed.scopes), expiresAt, issuedAt };
+  }
+
+  /** The nonce of a proof that the token's own worker made, for this installation. */
+  async #provenNonce(proof: string, signed: WorkerToken): Promise<string> {
+    const { nonce, aud, wid } = await verifyProof(proof, signed.keyThumbprint);
+    if (aud !== signed.issuer) throw refused("wrong_audience", "The proof was made for another installation.");
+    if (wid !== signed.workerId) throw refused("wrong_worker", "The proof was made for another worker.");
+    return nonce;
+  }
+}
+
+function checkCertificate(certificate: Uint8Array | undefined, signed: WorkerToken): void {
+  if (certificate !== undefined && certificateThumbprint(certificate) !== signed.certificateThumbprint)
+    throw refused("certificate_mismatch", "The certificate of the connection is not the one that the token is bound to.");
+}
