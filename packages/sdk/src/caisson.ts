@@ -17,6 +17,11 @@ export interface CaissonOptions {
   readonly token?: string | undefined;
   /** Sends the requests. @default the platform's own */
   readonly fetch?: typeof fetch | undefined;
+  /**
+   * Whether what is done inside sandboxes may go to their workers directly, with tokens for one sandbox each, where workers can
+   * be reached. @default true
+   */
+  readonly direct?: boolean | undefined;
   /** Time to wait for an answer, in ms; 0 for ever. @default 60 000 */
   readonly timeoutMs?: number | undefined;
 }
@@ -56,6 +61,7 @@ export class Caisson {
       token: options.token,
       fetch: options.fetch ?? ((...args) => fetch(...args)),
       timeoutMs: options.timeoutMs ?? 60_000,
+      direct: options.direct ?? true,
     });
     this.images = new Images(this.http);
     this.providers = new Providers(this.http);

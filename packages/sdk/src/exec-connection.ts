@@ -3,7 +3,7 @@ import { CaissonApiError, errorFromWire } from "./api-error.ts";
 import type { CommandExit, OutputStream } from "./command-event.ts";
 import { toEvent } from "./exec-record.ts";
 import type { HttpClient } from "./http-client.ts";
-import { broken, closedBy, malformed, opened, OPENING_MS } from "./web-socket.ts";
+import { broken, closedBy, malformed, openSocket, OPENING_MS } from "./web-socket.ts";
 
 /** What the other side of a connection says. */
 export type ExecMessage =
@@ -33,6 +33,7 @@ export class ExecConnection {
 
   private constructor(socket: WebSocket) {
     this.#socket = socket;
+    socket.binaryType = "arraybuffer";
     socket.addEventListener("message", ({ data }) => this.#take(data));
     socket.addEventListener("close", ({ code, reason }) => this.#finish(code === 1000 ? undefined : closedBy(code, reason)));
     this.#timer = setInterval(() => {
@@ -44,24 +45,11 @@ export class ExecConnection {
   /** Connects, with a token that is asked for unless the client has one, and says what it wants. */
   static async open(http: HttpClient, sandboxId: string, opening: ExecOpening, signal: AbortSignal | undefined): Promise<ExecConnection> {
     const path = `/sandboxes/${encodeURIComponent(sandboxId)}`;
-    const token =
-      http.token ??
+    const token = async (): Promise<string> =>
       (await http.json<Token>({ method: "POST", path: `${path}/tokens`, json: { action: "exec" }, signal, timeoutMs: OPENING_MS })).token;
-    signal?.throwIfAborted();
-    const url = `${http.url.replace(/^http/, "ws")}/api/v1${path}/exec/ws?token=${encodeURIComponent(token)}`;
-    const socket = new WebSocket(url, EXEC_PROTOCOL);
-    socket.binaryType = "arraybuffer";
-    const open = await opened(socket, signal);
-    if (!open) {
-      signal?.throwIfAborted();
-      // A browser does not tell why; the same address, asked without the switch, does.
-      await http.json({ method: "GET", path: `${path}/exec/ws`, signal, timeoutMs: OPENING_MS }).catch((error: unknown) => {
-        if (!(error instanceof CaissonApiError) || error.status !== 426) throw error;
-      });
-      throw broken("The connection could not be switched to WebSocket.");
-    }
-    const connection = new ExecConnection(socket);
-    socket.send(JSON.stringify(opening));
+    const attach = (socket: WebSocket): ExecConnection => new ExecConnection(socket);
+    const connection = await openSocket(http, { path: `${path}/exec/ws`, protocol: EXEC_PROTOCOL, token, attach, signal });
+    connection.#socket.send(JSON.stringify(opening));
     return connection;
   }
 

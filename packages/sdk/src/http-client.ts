@@ -1,5 +1,7 @@
 import { errorFromResponse, CaissonApiError } from "./api-error.ts";
 import type { CallOptions } from "./call-options.ts";
+import { DirectRoute, UnreachableWorkers, type Direct } from "./direct-route.ts";
+import { neverSent } from "./never-sent.ts";
 import { pause } from "./pause.ts";
 
 /** Values of a query; undefined ones are left out. */
@@ -35,6 +37,8 @@ export interface HttpTarget {
   readonly token: string | undefined;
   readonly fetch: typeof fetch;
   readonly timeoutMs: number;
+  /** Whether data may go to workers directly. */
+  readonly direct: boolean;
 }
 
 /** Times that a request is sent again when no answer came. */
@@ -49,9 +53,33 @@ export const STREAMS_REQUESTS: boolean = !("document" in globalThis || "WorkerGl
 /** Sends requests: keys, deadlines, errors. */
 export class HttpClient {
   readonly #target: HttpTarget;
+  readonly #unreachable = new UnreachableWorkers();
+  readonly #direct: DirectRoute | undefined;
 
-  constructor(target: HttpTarget) {
+  /** `direct` is the way to a worker for what it serves itself; everything else goes to the server. */
+  constructor(target: HttpTarget, direct?: DirectRoute) {
     this.#target = target;
+    this.#direct = direct;
+  }
+
+  /**
+   * The same client for what is done inside one sandbox: it goes to the sandbox's worker directly where that can be reached.
+   *
+   * ```ts
+   * const http = client.http.forSandbox(sandbox.id, sandbox.info.worker_id);
+   * await http.bytes({ method: "GET", path: `/sandboxes/${sandbox.id}/files`, query: { path: "/etc/passwd" } });
+   * ```
+   */
+  forSandbox(sandboxId: string, workerId: string): HttpClient {
+    const { direct, token, fetch } = this.#target;
+    // The worker inside the server has no other way; and who brings a token of his own wants to do with it alone.
+    if (!direct || token !== undefined || workerId === LOCAL_WORKER) return this;
+    return new HttpClient(this.#target, new DirectRoute({ http: this, fetch, sandboxId, workerId, unreachable: this.#unreachable }));
+  }
+
+  /** The way to the worker, where there may be one. */
+  get direct(): DirectRoute | undefined {
+    return this.#direct;
   }
 
   /** Address of the server. */
@@ -103,14 +131,19 @@ export class HttpClient {
    * ```
    */
   async stream(request: HttpRequest): Promise<{ readonly body: ReadableStream<Uint8Array>; readonly headers: Headers }> {
-    const { response, deadline } = await this.#send(request);
+    const { response, deadline, direct } = await this.#send(request);
     deadline.clear();
     const body = (response.body ?? new Blob([]).stream()) as ReadableStream<Uint8Array>;
-    return { body: this.#explained(body, request, deadline), headers: response.headers };
+    return { body: this.#explained(body, request, deadline, direct), headers: response.headers };
   }
 
   /** The same stream, whose failures are ours. */
-  #explained(body: ReadableStream<Uint8Array>, request: HttpRequest, deadline: Deadline): ReadableStream<Uint8Array> {
+  #explained(
+    body: ReadableStream<Uint8Array>,
+    request: HttpRequest,
+    deadline: Deadline,
+    direct: Direct | undefined,
+  ): ReadableStream<Uint8Array> {
     const reader = body.getReader();
     return new ReadableStream<Uint8Array>(
       {
@@ -120,7 +153,9 @@ export class HttpClient {
             if (done) controller.close();
             else controller.enqueue(value);
           } catch (error) {
-            controller.error(this.#explain(error, request, deadline));
+            // Whoever goes on where this broke off takes the other way.
+            if (direct !== undefined && request.signal?.aborted !== true) this.#direct?.lost();
+            controller.error(this.#explain(error, request, deadline, direct));
           }
         },
         cancel: (reason) => reader.cancel(reason),
@@ -130,28 +165,32 @@ export class HttpClient {
   }
 
   async #answer<T>(request: HttpRequest, read: (response: Response) => Promise<T>): Promise<T> {
-    const { response, deadline } = await this.#send(request);
+    const { response, deadline, direct } = await this.#send(request);
     try {
       return await read(response);
     } catch (error) {
-      throw this.#explain(error, request, deadline);
+      if (direct !== undefined && request.signal?.aborted !== true) this.#direct?.lost();
+      throw this.#explain(error, request, deadline, direct);
     } finally {
       deadline.clear();
     }
   }
 
-  async #send(request: HttpRequest): Promise<{ readonly response: Response; readonly deadline: Deadline }> {
+  async #send(request: HttpRequest): Promise<Sent> {
     const repeatable = request.idempotent ?? (request.method === "GET" || request.method === "HEAD" || request.method === "DELETE");
+    const direct = await this.#direct?.for(request, isWhole(request) && (repeatable || STREAMS_REQUESTS));
+    const sent = direct && (await this.#sendDirectly(request, direct, repeatable));
+    if (sent !== undefined) return sent;
     for (let attempt = 0; ; attempt += 1) {
       const deadline = new Deadline(request.timeoutMs ?? this.#target.timeoutMs, request.signal);
       try {
-        const response = await this.#target.fetch(this.#address(request), await this.#init(request, deadline.signal));
-        if (response.ok) return { response, deadline };
+        const response = await this.#target.fetch(this.#address(request, undefined), await this.#init(request, deadline.signal, undefined));
+        if (response.ok) return { response, deadline, direct: undefined };
         const error = await errorFromResponse(response);
         throw error;
       } catch (error) {
         deadline.clear();
-        const explained = this.#explain(error, request, deadline);
+        const explained = this.#explain(error, request, deadline, undefined);
         const lost = explained instanceof CaissonApiError && explained.code === "server_unreachable" && !(error instanceof CaissonApiError);
         if (!lost || !repeatable || attempt >= RESENDS) throw explained;
         await pause(100 * 2 ** attempt, request.signal);
@@ -159,7 +198,38 @@ export class HttpClient {
     }
   }
 
-  #address(request: HttpRequest): string {
+  /**
+   * Sends a request to the worker. Undefined when it must go through the control plane instead: the worker refused it before
+   * it did anything, or never saw it, or sending it twice does no harm.
+   */
+  async #sendDirectly(request: HttpRequest, direct: Direct, repeatable: boolean): Promise<Sent | undefined> {
+    const deadline = new Deadline(request.timeoutMs ?? this.#target.timeoutMs, request.signal);
+    try {
+      const response = await this.#target.fetch(this.#address(request, direct), await this.#init(request, deadline.signal, direct));
+      this.#direct?.heard();
+      if (response.ok) return { response, deadline, direct };
+      const error = await errorFromResponse(response);
+      const untouched = error.detail?.["ask"] === "control_plane";
+      if (untouched) this.#direct?.refused();
+      // No answer of a worker: of something that stands before it.
+      const lost = error.code === "server_unreachable" || error.code === "shutting_down";
+      if (lost) this.#direct?.lost();
+      if (isWhole(request) && (untouched || (lost && repeatable))) {
+        deadline.clear();
+        return undefined;
+      }
+      throw error;
+    } catch (error) {
+      deadline.clear();
+      const explained = this.#explain(error, request, deadline, direct);
+      if (error instanceof CaissonApiError || request.signal?.aborted === true || deadline.passed) throw explained;
+      this.#direct?.lost();
+      if (isWhole(request) && (repeatable || neverSent(error))) return undefined;
+      throw explained;
+    }
+  }
+
+  #address(request: HttpRequest, direct: Direct | undefined): string {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(request.query ?? {})) {
       for (const one of Array.isArray(value) ? (value as readonly string[]) : [value])
@@ -167,13 +237,17 @@ export class HttpClient {
     }
     if (this.#target.token !== undefined) query.append("token", this.#target.token);
     const text = query.toString();
-    return `${this.#target.url}/api/v1${request.path}${text === "" ? "" : `?${text}`}`;
+    return `${direct?.url ?? this.#target.url}/api/v1${request.path}${text === "" ? "" : `?${text}`}`;
   }
 
-  async #init(request: HttpRequest, signal: AbortSignal): Promise<RequestInit> {
+  async #init(request: HttpRequest, signal: AbortSignal, direct: Direct | undefined): Promise<RequestInit> {
     const headers: Record<string, string> = { accept: "application/json", ...request.headers };
-    if (this.#target.apiKey !== undefined) headers["x-api-key"] = this.#target.apiKey;
-    if (this.#target.adminApiKey !== undefined) headers["x-admin-api-key"] = this.#target.adminApiKey;
+    // A worker gets the token for its sandbox, never a key.
+    if (direct !== undefined) headers["authorization"] = `Bearer ${direct.token}`;
+    else {
+      if (this.#target.apiKey !== undefined) headers["x-api-key"] = this.#target.apiKey;
+      if (this.#target.adminApiKey !== undefined) headers["x-admin-api-key"] = this.#target.adminApiKey;
+    }
     const init: RequestInit & { duplex?: "half" } = { method: request.method, headers, signal };
     if (request.json !== undefined) {
       headers["content-type"] = "application/json";
@@ -188,7 +262,7 @@ export class HttpClient {
     return init;
   }
 
-  #explain(error: unknown, request: HttpRequest, deadline: Deadline): unknown {
+  #explain(error: unknown, request: HttpRequest, deadline: Deadline, direct: Direct | undefined): unknown {
     if (error instanceof CaissonApiError) return error;
     if (request.signal?.aborted) return request.signal.reason;
     if (deadline.passed) {
@@ -196,10 +270,30 @@ export class HttpClient {
       return new CaissonApiError("deadline_exceeded", message, { cause: error });
     }
     const reason = reasonOf(error);
-    return new CaissonApiError("server_unreachable", `No answer from ${this.#target.url}${reason === undefined ? "" : `: ${reason}`}.`, {
-      cause: error,
-    });
+    return new CaissonApiError(
+      "server_unreachable",
+      `No answer from ${direct?.url ?? this.#target.url}${reason === undefined ? "" : `: ${reason}`}.`,
+      {
+        cause: error,
+      },
+    );
   }
+}
+
+/** An answer that has begun. */
+interface Sent {
+  readonly response: Response;
+  readonly deadline: Deadline;
+  /** The worker that answered; undefined when it was the server. */
+  readonly direct: Direct | undefined;
+}
+
+/** Id of the worker inside a server. */
+const LOCAL_WORKER = "local";
+
+/** Whether a request's body can be sent again: a stream is gone once it was read. */
+function isWhole({ content }: HttpRequest): boolean {
+  return content === undefined || typeof content === "string" || content instanceof Uint8Array;
 }
 
 /** Why a fetch failed, as far as the platform tells: `ECONNREFUSED`. */

@@ -1,9 +1,8 @@
 import { TCP_PROTOCOL, type Port, type PortList, type PortToken, type PortVisibility } from "@caisson/contract";
-import { CaissonApiError } from "./api-error.ts";
 import type { CallOptions } from "./call-options.ts";
 import type { HttpClient } from "./http-client.ts";
 import { PortConnection } from "./port-connection.ts";
-import { broken, opened, OPENING_MS } from "./web-socket.ts";
+import { openSocket, OPENING_MS } from "./web-socket.ts";
 
 /** Bytes of either direction that may be under way, unless told otherwise. */
 const WINDOW = 262_144;
@@ -117,20 +116,14 @@ export class Ports {
    */
   async connect(port: number, options: ConnectPortOptions = {}): Promise<PortConnection> {
     const { signal, window = WINDOW } = options;
-    const token = this.#http.token ?? (await this.token(port, { ttl: "1m", signal, timeoutMs: OPENING_MS })).token;
-    signal?.throwIfAborted();
-    const path = `${this.#path}/${port}/connect`;
-    const address = `${this.#http.url.replace(/^http/, "ws")}/api/v1${path}?window=${window}&token=${encodeURIComponent(token)}`;
-    const socket = new WebSocket(address, TCP_PROTOCOL);
-    const connection = new PortConnection(socket, window, signal);
-    if (!(await opened(socket, signal))) {
-      signal?.throwIfAborted();
-      // A browser does not tell why; the same address, asked without the switch, does.
-      await this.#http.json({ method: "GET", path, query: { window }, signal, timeoutMs: OPENING_MS }).catch((error: unknown) => {
-        if (!(error instanceof CaissonApiError) || error.status !== 426) throw error;
-      });
-      throw broken("The connection could not be switched to WebSocket.");
-    }
+    const connection = await openSocket(this.#http, {
+      path: `${this.#path}/${port}/connect`,
+      query: { window },
+      protocol: TCP_PROTOCOL,
+      token: async () => (await this.token(port, { ttl: "1m", signal, timeoutMs: OPENING_MS })).token,
+      attach: (socket) => new PortConnection(socket, window, signal),
+      signal,
+    });
     await connection.connected;
     return connection;
   }

@@ -1,5 +1,7 @@
 import type {
+  Access,
   ConsolePage,
+  CreateAccess,
   CreateSandbox,
   CreateToken,
   ExecLogEntry,
@@ -16,6 +18,7 @@ import { Commands } from "./commands.ts";
 import { Events } from "./events.ts";
 import { Files } from "./files.ts";
 import { Git } from "./git.ts";
+import type { HttpClient } from "./http-client.ts";
 import { followEvents } from "./sse.ts";
 import { Ports } from "./ports.ts";
 import { Processes } from "./processes.ts";
@@ -68,18 +71,21 @@ export class Sandbox implements AsyncDisposable {
   /** What happened to it and in it. */
   readonly events: Events;
   readonly #client: Caisson;
+  /** For what is done inside it. */
+  readonly #http: HttpClient;
   #info: SandboxInfo;
 
   private constructor(client: Caisson, info: SandboxInfo) {
     this.#client = client;
     this.#info = info;
-    this.processes = new Processes(client.http, info.id);
-    this.commands = new Commands(client.http, this.processes, info.id);
-    this.code = new Code(client.http, info.id);
+    this.#http = client.http.forSandbox(info.id, info.worker_id);
+    this.processes = new Processes(this.#http, info.id);
+    this.commands = new Commands(this.#http, this.processes, info.id);
+    this.code = new Code(this.#http, info.id);
     this.git = new Git(this.commands);
-    this.pty = new Pty(client.http, this.processes, info.id);
-    this.files = new Files(client.http, info.id);
-    this.ports = new Ports(client.http, info.id);
+    this.pty = new Pty(this.#http, this.processes, info.id);
+    this.files = new Files(this.#http, info.id);
+    this.ports = new Ports(this.#http, info.id);
     this.events = new Events(client.http, info.id);
   }
 
@@ -224,6 +230,19 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /**
+   * The address of its worker and a token for this one sandbox, for clients of your own that go there directly: the paths are
+   * the same, the token is sent as `Authorization: Bearer`. This client does so by itself.
+   *
+   * ```ts
+   * const { url, token } = await sandbox.createAccess({ ttl: "10m" });
+   * if (url !== null) await fetch(`${url}/api/v1/sandboxes/${sandbox.id}/stats`, { headers: { authorization: `Bearer ${token}` } });
+   * ```
+   */
+  async createAccess(request: CreateAccess = {}, options: CallOptions = {}): Promise<Access> {
+    return this.#client.http.json({ ...options, method: "POST", path: `${pathOf(this.id)}/access`, json: request });
+  }
+
+  /**
    * What was run in it, newest first, page by page; also after its end.
    *
    * ```ts
@@ -252,7 +271,7 @@ export class Sandbox implements AsyncDisposable {
   async logs(options: CallOptions & { readonly lines?: number } = {}): Promise<readonly string[]> {
     const { signal, timeoutMs, lines } = options;
     const path = `${pathOf(this.id)}/logs`;
-    return (await this.#client.http.json<ConsolePage>({ signal, timeoutMs, method: "GET", path, query: { lines } })).lines;
+    return (await this.#http.json<ConsolePage>({ signal, timeoutMs, method: "GET", path, query: { lines } })).lines;
   }
 
   /**
@@ -264,7 +283,7 @@ export class Sandbox implements AsyncDisposable {
    */
   async *followLogs(options: CallOptions & { readonly lines?: number } = {}): AsyncGenerator<string, void, void> {
     const { signal, timeoutMs, lines } = options;
-    const request = { http: this.#client.http, path: `${pathOf(this.id)}/logs/stream`, query: { lines }, signal, timeoutMs };
+    const request = { http: this.#http, path: `${pathOf(this.id)}/logs/stream`, query: { lines }, signal, timeoutMs };
     for await (const { event, data } of followEvents(request)) if (event === "lines") yield* (data as ConsolePage).lines;
   }
 
@@ -276,7 +295,7 @@ export class Sandbox implements AsyncDisposable {
    * ```
    */
   async stats(options: CallOptions = {}): Promise<SandboxStats> {
-    return this.#client.http.json({ ...options, method: "GET", path: `${pathOf(this.id)}/stats` });
+    return this.#http.json({ ...options, method: "GET", path: `${pathOf(this.id)}/stats` });
   }
 
   /**
@@ -291,7 +310,7 @@ export class Sandbox implements AsyncDisposable {
    */
   async *statsStream(options: CallOptions & { readonly interval?: string } = {}): AsyncGenerator<SandboxStats, void, void> {
     const { signal, timeoutMs, interval } = options;
-    const request = { http: this.#client.http, path: `${pathOf(this.id)}/stats/stream`, query: { interval }, signal, timeoutMs };
+    const request = { http: this.#http, path: `${pathOf(this.id)}/stats/stream`, query: { interval }, signal, timeoutMs };
     for await (const { event, data } of followEvents(request)) if (event === "stats") yield data as SandboxStats;
   }
 

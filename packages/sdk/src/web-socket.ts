@@ -1,10 +1,60 @@
 import { CaissonApiError, errorFromWire } from "./api-error.ts";
+import type { HttpClient, Query } from "./http-client.ts";
 
 /** Time for the switch to WebSocket, in ms. */
 export const OPENING_MS = 15_000;
 
+/** A WebSocket of one sandbox. */
+export interface SocketRequest<T> {
+  /** Path below `/api/v1`, encoded. */
+  readonly path: string;
+  readonly query?: Query;
+  readonly protocol: string;
+  /** Gets a token that opens it at the server. */
+  readonly token: () => Promise<string>;
+  /** Listens to a socket before it is open, so that nothing it says is missed. */
+  readonly attach: (socket: WebSocket) => T;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Opens a WebSocket: to the worker itself where that can be reached, else to the server. What is sent later was sent once. */
+export async function openSocket<T>(http: HttpClient, request: SocketRequest<T>): Promise<T> {
+  const { path, query = {}, protocol, attach, signal } = request;
+  const connect = async (url: string, token: string): Promise<T | undefined> => {
+    const parameters = new URLSearchParams({ token });
+    for (const [name, value] of Object.entries(query)) parameters.set(name, String(value));
+    let socket: WebSocket;
+    try {
+      socket = new WebSocket(`${url.replace(/^http/, "ws")}/api/v1${path}?${parameters.toString()}`, protocol);
+    } catch {
+      return undefined; // a page may not speak to that address
+    }
+    const attached = attach(socket);
+    return (await opened(socket, signal)) ? attached : undefined;
+  };
+  const direct = await http.direct?.open(signal);
+  if (direct !== undefined) {
+    const attached = await connect(direct.url, direct.token);
+    signal?.throwIfAborted();
+    if (attached !== undefined) return attached;
+    // It refused, or was not there: both are told apart by the next call only.
+    http.direct?.refused();
+    http.direct?.lost();
+  }
+  const token = http.token ?? (await request.token());
+  signal?.throwIfAborted();
+  const attached = await connect(http.url, token);
+  if (attached !== undefined) return attached;
+  signal?.throwIfAborted();
+  // A browser does not tell why; the same address, asked without the switch, does.
+  await http.json({ method: "GET", path, query, signal, timeoutMs: OPENING_MS }).catch((error: unknown) => {
+    if (!(error instanceof CaissonApiError) || error.status !== 426) throw error;
+  });
+  throw broken("The connection could not be switched to WebSocket.");
+}
+
 /** Whether a socket opened; one that did not is closed. */
-export function opened(socket: WebSocket, signal: AbortSignal | undefined): Promise<boolean> {
+function opened(socket: WebSocket, signal: AbortSignal | undefined): Promise<boolean> {
   return new Promise((resolve) => {
     const settle = (open: boolean): void => {
       clearTimeout(timer);

@@ -42,5 +42,5 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
 
 /** A sandbox as the API shows it. */
 export function sandboxJson(id: string): Record<string, unknown> {
-  return { id, state: "running", reason: null, image: "host", provider: "mock", metadata: {} };
+  return { id, state: "running", reason: null, image: "host", provider: "mock", worker_id: "local", metadata: {} };
 }
