@@ -35,11 +35,11 @@ export class Bench implements AsyncDisposable {
       clock,
       random: simulation.random,
       store,
-      hosts: new Map([[machine.workerId, new SimHost(machine, process, simulation)]]),
       defaults: { image: "host", ttlMs: 1_800_000, maxTtlMs: 86_400_000, pids: 64, maxSandboxes: 0, ...given.defaults },
       logger: { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") },
       guestOf,
     });
+    this.orchestrator.attach(new SimHost(machine, process, simulation));
   }
 
   /** A bench whose orchestrator has started. */

@@ -1,5 +1,5 @@
-import { TRANSITIONAL_DEADLINES, isTerminal, type Sandbox, type SandboxState } from "@caisson/contract";
-import type { Reservation, ReserveSandbox, SandboxRecord, Store } from "@caisson/store";
+import { TRANSITIONAL_DEADLINES, isTerminal, type Sandbox, type SandboxState, type WorkerState } from "@caisson/contract";
+import type { Moved, Reservation, ReserveSandbox, SandboxRecord, Store, WorkerRecord } from "@caisson/store";
 import type { SimMachine } from "./sim-host.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -10,7 +10,7 @@ const LATE_MS = 45_000;
 
 /** What is known of a sandbox from outside: what was written, asked for, and told to users. */
 interface Entry {
-  readonly workerId: string;
+  workerId: string;
   version: number;
   epoch: number;
   state: SandboxState;
@@ -32,6 +32,7 @@ interface Entry {
 export class Ledger {
   readonly entries = new Map<string, Entry>();
   readonly #keys = new Map<string, string>();
+  readonly #workers = new Map<string, WorkerState>();
   readonly #simulation: Simulation;
   readonly #machines: ReadonlyMap<string, SimMachine>;
   readonly #maxLive: number;
@@ -48,6 +49,8 @@ export class Ledger {
   wrote(method: string, args: readonly unknown[], result: unknown): void {
     if (method === "reserve") this.#reserved(args[0] as ReserveSandbox, result as Reservation);
     else if ((method === "apply" || method === "extend") && result !== undefined) this.#changed(result as SandboxRecord, args, method);
+    else if (method === "move") this.#moved(result as Moved);
+    else if (method === "change") this.#workerChanged(result as WorkerRecord | undefined);
     else if (method === "release" && result === true) this.#released(args[0] as string);
     else if (method === "shiftDeadlines") {
       for (const entry of this.entries.values()) if (!isTerminal(entry.state)) entry.version += 1;
@@ -158,7 +161,8 @@ export class Ledger {
       if (!last.has(event.resource_id) && event.type !== "sandbox.created") {
         this.#simulation.violate(`the first event of ${event.resource_id} is ${event.type}`);
       }
-      if (event.type !== "sandbox.extended" && event.type !== "sandbox.released") last.set(event.resource_id, event.type);
+      if (event.type !== "sandbox.extended" && event.type !== "sandbox.released" && event.type !== "sandbox.placed")
+        last.set(event.resource_id, event.type);
     }
     for (const row of (await allRows(store)).values()) {
       const expected = row.state === "creating" ? "sandbox.created" : `sandbox.${row.state}`;
@@ -216,11 +220,32 @@ export class Ledger {
     this.#justified(row, entry, was);
   }
 
-  /** A lease ends only when the machine has nothing left of the sandbox. */
+  /** A creation goes to another machine only when the first has no box of it. */
+  #moved(moved: Moved): void {
+    if (moved.kind !== "moved") return;
+    const { sandbox } = moved;
+    const entry = this.entries.get(sandbox.id);
+    if (entry === undefined) return this.#simulation.violate(`${sandbox.id} was moved and never reserved`);
+    if (entry.state !== "creating") this.#simulation.violate(`${sandbox.id} was moved while it was ${entry.state}`);
+    if (sandbox.version !== entry.version + 1 || sandbox.epoch !== entry.epoch + 1) {
+      this.#simulation.violate(`${sandbox.id} was moved from version ${entry.version} to ${sandbox.version}`);
+    }
+    const machine = this.#machines.get(entry.workerId);
+    if (machine?.boxes.has(sandbox.id) === true && !machine.unreliable) this.#simulation.violate(`${sandbox.id} was moved and left a box`);
+    Object.assign(entry, { workerId: sandbox.workerId, version: sandbox.version, epoch: sandbox.epoch });
+  }
+
+  #workerChanged(worker: WorkerRecord | undefined): void {
+    if (worker !== undefined) this.#workers.set(worker.id, worker.state);
+  }
+
+  /** A lease ends only when the machine has nothing left of the sandbox, or cannot be reached. */
   #released(id: string): void {
     const entry = this.entries.get(id);
     const machine = this.#machines.get(entry?.workerId ?? "");
-    if (machine?.boxes.has(id) === true && !machine.unreliable) this.#simulation.violate(`the lease of ${id} ended before its box`);
+    const gone = this.#workers.get(entry?.workerId ?? "") === "unreachable";
+    if (!gone && machine?.boxes.has(id) === true && !machine.unreliable)
+      this.#simulation.violate(`the lease of ${id} ended before its box`);
     if (entry !== undefined && !isTerminal(entry.state)) this.#simulation.violate(`the lease of ${id} ended while it was ${entry.state}`);
   }
 

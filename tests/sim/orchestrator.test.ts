@@ -25,7 +25,9 @@ describe("creating", () => {
     expect(Date.parse(sandbox.expires_at) - Date.parse(sandbox.created_at)).toBe(1_800_000);
     expect(bench.machine.boxes.get(sandbox.id)?.epoch).toBe(1);
     expect(await bench.orchestrator.get(sandbox.id)).toEqual(sandbox);
-    expect((await bench.orchestrator.events({})).map((event) => event.type)).toEqual(["sandbox.created", "sandbox.running"]);
+    const told = await bench.orchestrator.events({});
+    expect(told.map((event) => event.type)).toEqual(["worker.added", "worker.online", "sandbox.created", "sandbox.running"]);
+    expect(told[2]?.data).toMatchObject({ worker_id: "a", placement: { strategy: "only", reason: expect.any(String) } });
   });
 
   it.each<[string, CreateSandbox, string, object]>([
@@ -227,9 +229,11 @@ describe("reconciliation", () => {
     await using bench = await Bench.open();
     const { id } = await bench.until(bench.orchestrator.create(DAY));
     bench.machine.partitioned = true;
-    await bench.pass(80_000);
+    await bench.pass(25_000);
     expect(await bench.orchestrator.get(id)).toMatchObject({ state: "running" });
-    await bench.pass(60_000);
+    await bench.pass(20_000);
+    expect(await bench.orchestrator.get(id)).toMatchObject({ state: "unhealthy", reason: { code: "worker_unavailable" } });
+    await bench.pass(70_000);
     expect(await bench.orchestrator.get(id)).toMatchObject({ state: "missing", reason: { code: "worker_unavailable" } });
     expect(await bench.orchestrator.health()).toMatchObject({ store: true, workers: { online: 0, unreachable: 1 } });
     expect(await bench.failure(bench.orchestrator.withGuest(id, "stats", (guest) => guest.stats()))).toMatchObject({

@@ -36,10 +36,10 @@ const forgottenDeadline: Plant = {
   }),
 };
 
-/** A destroy that does not win: a start that finishes late revives what was destroyed. */
+/** A destroy that does not win: while a sandbox is being created it changes nothing. */
 const destroyLoses: Plant = {
   transition: (state: SandboxState, event: SandboxEvent): Transition =>
-    state === "destroyed" && event === "started" ? { kind: "next", state: "running", commands: [] } : transition(state, event),
+    state === "creating" && event === "destroy_requested" ? { kind: "ignore" } : transition(state, event),
 };
 
 /** Bugs that the simulator must find. */

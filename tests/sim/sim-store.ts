@@ -44,6 +44,7 @@ export function simStore(real: Store, process: SimProcess, simulation: Simulatio
     events: wrap(real.events),
     keys: wrap(real.keys),
     workers: wrap(real.workers),
+    controlPlanes: wrap(real.controlPlanes),
     ports: wrap(real.ports),
     execLog: wrap(real.execLog),
     webhooks: wrap(real.webhooks),

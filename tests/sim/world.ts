@@ -166,12 +166,12 @@ class World {
       clock: steady,
       random: this.#random,
       store: this.#plant.store?.(plain) ?? plain,
-      hosts: new Map([...this.#machines].map(([id, machine]) => [id, new SimHost(machine, process, this.simulation)])),
       defaults: this.#defaults,
       logger: this.#logger(),
       guestOf,
       ...(this.#plant.transition === undefined ? {} : { transition: this.#plant.transition }),
     });
+    for (const machine of this.#machines.values()) this.#orchestrator.attach(new SimHost(machine, process, this.simulation));
     this.ledger.aliveSince = this.simulation.now;
     this.simulation.note(() => "world  a control plane starts");
     void this.#orchestrator.start();

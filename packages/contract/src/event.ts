@@ -20,6 +20,7 @@ export const EVENT_TYPES = [
   "sandbox.destroyed",
   "sandbox.extended",
   "sandbox.released",
+  "sandbox.placed",
   "process.started",
   "process.exited",
   "image.pulled",

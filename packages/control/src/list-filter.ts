@@ -11,6 +11,7 @@ export function listFilter(query: ListSandboxesQuery): SandboxFilter {
     metadata: metadata(query.metadata),
     ...(query.worker_id === undefined ? {} : { workerId: query.worker_id }),
     limit: query.limit ?? DEFAULT_LIMIT,
+    ...(query.worker_id === undefined ? {} : { workerId: query.worker_id }),
     ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
   };
 }

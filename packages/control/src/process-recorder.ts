@@ -102,6 +102,12 @@ export class ProcessRecorder {
     await this.#watcher.each(sandboxIds, (sandboxId, guest) => this.#look(sandboxId, guest, this.#born));
   }
 
+  /** Takes over live sandboxes after another control plane died: what it did not write, and what it waited for. */
+  async inherit(sandboxIds: readonly string[]): Promise<void> {
+    const before = this.#options.clock.now() - FOREIGN_MS;
+    await this.#watcher.each(sandboxIds, (sandboxId, guest) => this.#look(sandboxId, guest, before));
+  }
+
   /** Brings the log of one sandbox up to what its agent knows. */
   async catchUp(sandboxId: string, guest: Guest): Promise<void> {
     await this.#look(sandboxId, guest, this.#options.clock.now() - FOREIGN_MS);

@@ -1,25 +1,31 @@
-import { isTerminal, toCaissonError, type Clock, type HostSandbox, type SandboxHost, type WorkerState } from "@caisson/contract";
+import { CaissonError, isTerminal, toCaissonError, type Clock, type HostSandbox } from "@caisson/contract";
 import type { LeasedSandbox, SandboxRecord, Store } from "@caisson/store";
 import type { Cleaner } from "./cleaner.ts";
+import type { Hosts } from "./hosts.ts";
 import type { Logger } from "./logger.ts";
 import { Loop } from "./loop.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { Starter } from "./starter.ts";
 import type { StateWriter } from "./state-writer.ts";
 import { withDeadline } from "./with-deadline.ts";
+import type { RefusalReason, Refusals } from "./workers/refusals.ts";
 
 /** Time a worker has to tell its inventory, in ms. */
 const INVENTORY_DEADLINE_MS = 15_000;
 /** Time a worker has to tell of one sandbox, in ms. */
 const INSPECT_DEADLINE_MS = 5_000;
-/** A worker that has not answered for this long is unreachable, in ms. */
-export const UNREACHABLE_AFTER_MS = 90_000;
+/** How long a worker is one control plane's to reconcile without another word, in ms. */
+const CLAIM_MS = 30_000;
 
 /** What a reconciler needs. */
 export interface ReconcilerOptions {
   readonly clock: Clock;
   readonly store: Store;
-  readonly host: SandboxHost;
+  readonly hosts: Hosts;
+  readonly workerId: string;
+  /** Id of this control plane. */
+  readonly self: string;
+  readonly refusals: Refusals;
   readonly states: StateWriter;
   readonly starter: Starter;
   readonly cleaner: Cleaner;
@@ -27,10 +33,13 @@ export interface ReconcilerOptions {
   /** Rest between two rounds, in ms. */
   readonly everyMs: number;
   readonly signal: AbortSignal;
+  /** The worker has become this control plane's to reconcile. */
+  readonly taken: (workerId: string) => void;
 }
 
 /**
- * Brings the rows of one worker and its boxes together, at start and again and again.
+ * Brings the rows of one worker and its boxes together, at start and again and again, while this control plane has a way to it
+ * and no other one does it.
  *
  * The rows are read before and after the inventory. A box that is missing counts as gone only for a row that said "running"
  * before the inventory was asked for and is unchanged since; a box that nobody owns is an orphan only by rows read after it,
@@ -41,19 +50,12 @@ export class Reconciler {
   readonly #loop: Loop;
   readonly #rechecks = new SingleFlight<void>();
   readonly #firstRound = Promise.withResolvers<void>();
-  #failingSince: number | undefined;
-  #known: WorkerState | undefined;
-  #seenAt = 0;
+  #holds = false;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
-    const { clock, logger, host } = options;
-    this.#loop = new Loop({ name: `reconcile ${host.workerId}`, clock, logger, round: () => this.#round() });
-  }
-
-  /** Whether the worker answered last time. */
-  get reachable(): boolean {
-    return this.#failingSince === undefined && this.#known === "online";
+    const { clock, logger, workerId } = options;
+    this.#loop = new Loop({ name: `reconcile ${workerId}`, clock, logger, round: () => this.#round() });
   }
 
   /** Resolves when the first round is over, whatever it brought. */
@@ -61,9 +63,19 @@ export class Reconciler {
     return this.#firstRound.promise;
   }
 
-  /** Runs until the signal is aborted. */
-  run(): Promise<void> {
-    return this.#loop.run(this.#options.signal);
+  /** Whether the worker is this control plane's to reconcile. */
+  get holds(): boolean {
+    return this.#holds;
+  }
+
+  /** Runs until the signal is aborted, then leaves the worker to others. */
+  async run(): Promise<void> {
+    const { self, signal, store, workerId } = this.#options;
+    await this.#loop.run(signal);
+    this.#firstRound.resolve();
+    if (!this.#holds) return;
+    this.#holds = false;
+    await store.workers.unclaim(workerId, self).catch(() => undefined); // it ends by itself in 30 s
   }
 
   /** Starts a round soon. */
@@ -76,7 +88,8 @@ export class Reconciler {
     return this.#rechecks.run(sandbox.id, async () => {
       try {
         const box = await this.#inspect(sandbox.id);
-        if (box === undefined || box.state === "stopped") await this.#gone(sandbox, box);
+        if (box !== undefined && box.epoch > sandbox.epoch) await this.#refuse(box, "epoch_too_high", sandbox.epoch);
+        else if (box === undefined || (box.state === "stopped" && box.epoch === sandbox.epoch)) await this.#gone(sandbox, box);
         else if (box.epoch === sandbox.epoch) await this.#found(sandbox, box);
       } catch (error) {
         this.#options.logger.debug({ sandbox_id: sandbox.id, outcome: toCaissonError(error).code }, "a recheck failed");
@@ -86,49 +99,72 @@ export class Reconciler {
   }
 
   async #round(): Promise<number> {
-    const { clock, host, store, everyMs, signal } = this.#options;
+    const { everyMs, self, signal, store, workerId } = this.#options;
     try {
-      const before = await store.sandboxes.leased(host.workerId);
-      let inventory: readonly HostSandbox[];
-      try {
-        const deadline = { clock, ms: INVENTORY_DEADLINE_MS, what: `the inventory of ${host.workerId}`, signal };
-        inventory = await withDeadline(deadline, (inner) => host.inventory(inner));
-      } catch (error) {
-        await this.#unreachable(before, error);
-        return everyMs;
-      }
-      const after = new Map((await store.sandboxes.leased(host.workerId)).map((entry) => [entry.sandbox.id, entry]));
-      await this.#reached();
-      const boxes = new Map(inventory.map((box) => [box.sandboxId, box]));
-      for (const box of boxes.values()) await this.#box(box, after.get(box.sandboxId));
-      for (const { sandbox } of before) {
-        if (!boxes.has(sandbox.id) && after.get(sandbox.id)?.sandbox.version === sandbox.version) await this.#absent(sandbox);
-      }
-      for (const { sandbox } of after.values()) this.#unfinished(sandbox);
+      const held = this.#holds;
+      this.#holds = !signal.aborted && (await store.workers.claim(workerId, self, CLAIM_MS));
+      if (!this.#holds) return everyMs;
+      await this.#reconcile();
+      if (!held) this.#options.taken(workerId);
       return everyMs;
     } finally {
       this.#firstRound.resolve();
     }
   }
 
+  async #reconcile(): Promise<void> {
+    const { clock, hosts, logger, signal, store, workerId } = this.#options;
+    const host = hosts.get(workerId);
+    if (host === undefined) return;
+    const before = await store.sandboxes.leased(workerId);
+    let inventory: readonly HostSandbox[];
+    try {
+      const deadline = { clock, ms: INVENTORY_DEADLINE_MS, what: `the inventory of ${workerId}`, signal };
+      inventory = await withDeadline(deadline, (inner) => host.inventory(inner));
+    } catch (error) {
+      // Whether it is there at all, its heartbeats tell.
+      if (!signal.aborted) logger.warn({ worker_id: workerId, outcome: toCaissonError(error).code, err: error }, "an inventory failed");
+      return;
+    }
+    const after = new Map((await store.sandboxes.leased(workerId)).map((entry) => [entry.sandbox.id, entry]));
+    const boxes = new Map(inventory.map((box) => [box.sandboxId, box]));
+    for (const box of boxes.values()) await this.#box(box, after.get(box.sandboxId));
+    for (const { sandbox } of before) {
+      if (!boxes.has(sandbox.id) && after.get(sandbox.id)?.sandbox.version === sandbox.version) await this.#absent(sandbox);
+    }
+    for (const { sandbox } of after.values()) this.#unfinished(sandbox);
+    if (await store.workers.recount(workerId)) logger.warn({ worker_id: workerId }, "what it was promised was counted wrong");
+  }
+
   /** A box, and the row with a lease on this worker if there is one. */
   async #box(box: HostSandbox, entry: LeasedSandbox | undefined): Promise<void> {
-    const { cleaner, host, logger, store } = this.#options;
-    if (entry === undefined) {
-      // Ended and confirmed before, or never ours: its row would be there if it were being created.
-      const row = await store.sandboxes.get(box.sandboxId);
-      logger.warn({ worker_id: host.workerId, sandbox_id: box.sandboxId, epoch: box.epoch }, "a box that nobody owns is destroyed");
-      void cleaner.destroyOrphan(host.workerId, box.sandboxId, Math.max(box.epoch, row?.epoch ?? 0));
-      return;
-    }
+    const { cleaner, workerId } = this.#options;
+    if (entry === undefined) return this.#orphan(box);
     const { sandbox } = entry;
+    if (box.epoch > sandbox.epoch) return this.#refuse(box, "epoch_too_high", sandbox.epoch);
     if (isTerminal(sandbox.state) || sandbox.state === "creating") return; // see #unfinished
-    if (box.epoch < sandbox.epoch) return void cleaner.destroyOrphan(host.workerId, box.sandboxId, box.epoch);
-    if (box.epoch > sandbox.epoch) {
-      logger.error({ sandbox_id: sandbox.id, epoch: sandbox.epoch, box_epoch: box.epoch }, "a box has a newer epoch than its row");
-      return;
-    }
+    if (box.epoch < sandbox.epoch) return void cleaner.destroyOrphan(workerId, box.sandboxId, box.epoch);
     await this.#found(sandbox, box);
+  }
+
+  /** A box without a lease: of a sandbox that ended or went elsewhere, or one that this worker never had. */
+  async #orphan(box: HostSandbox): Promise<void> {
+    const { cleaner, logger, store, workerId } = this.#options;
+    const row = await store.sandboxes.get(box.sandboxId);
+    if (row === undefined) await this.#refuse(box, "unknown_sandbox", null);
+    else if (box.epoch > row.epoch || (row.workerId !== workerId && box.epoch === row.epoch)) {
+      await this.#refuse(box, row.workerId === workerId ? "epoch_too_high" : "foreign_sandbox", row.epoch);
+    }
+    logger.warn({ worker_id: workerId, sandbox_id: box.sandboxId, epoch: box.epoch }, "a box that nobody owns is destroyed");
+    // Its own epoch is enough where another worker has the sandbox: nothing is said of the present one.
+    const epoch = row?.workerId === workerId ? Math.max(box.epoch, row.epoch) : box.epoch;
+    void cleaner.destroyOrphan(workerId, box.sandboxId, epoch);
+  }
+
+  /** What cannot be true: it is reported, and no row follows it. */
+  #refuse(box: HostSandbox, reason: RefusalReason, epoch: number | null): Promise<void> {
+    const { refusals, workerId } = this.#options;
+    return refusals.report(workerId, reason, { sandbox_id: box.sandboxId, box_epoch: box.epoch, epoch });
   }
 
   /** The worker has it: the row follows. */
@@ -163,7 +199,7 @@ export class Reconciler {
   async #absent(sandbox: SandboxRecord): Promise<void> {
     if (isTerminal(sandbox.state) || sandbox.state === "creating") return;
     const box = await this.#inspect(sandbox.id);
-    if (box === undefined || box.state === "stopped") await this.#gone(sandbox, box);
+    if (box === undefined || (box.state === "stopped" && box.epoch <= sandbox.epoch)) await this.#gone(sandbox, box);
   }
 
   async #gone(sandbox: SandboxRecord, box: HostSandbox | undefined): Promise<void> {
@@ -173,41 +209,17 @@ export class Reconciler {
 
   /** What a crash or a failed call left: creations are driven on, ended ones are cleaned up. */
   #unfinished(sandbox: SandboxRecord): void {
-    if (sandbox.state === "creating") void this.#options.starter.drive(sandbox);
+    if (sandbox.state === "creating") void this.#options.starter.takeOver(sandbox.id);
     else if (isTerminal(sandbox.state)) void this.#options.cleaner.clean(sandbox);
   }
 
-  #inspect(id: string): Promise<HostSandbox | undefined> {
-    const { clock, host, signal } = this.#options;
+  async #inspect(id: string): Promise<HostSandbox | undefined> {
+    const { clock, hosts, signal, workerId } = this.#options;
+    const host = hosts.get(workerId);
+    if (host === undefined) throw new CaissonError("worker_unavailable", `There is no way to the worker ${workerId}.`);
     const deadline = { clock, ms: INSPECT_DEADLINE_MS, what: `word of ${id}`, signal };
-    return withDeadline(deadline, (inner) => host.inspect(id, inner));
-  }
-
-  async #reached(): Promise<void> {
-    this.#failingSince = undefined;
-    this.#seenAt = this.#options.clock.now();
-    if (this.#known === "online") return;
-    await this.#remember("online");
-    this.#options.logger.info({ worker_id: this.#options.host.workerId }, "the worker answers");
-  }
-
-  async #unreachable(rows: readonly LeasedSandbox[], error: unknown): Promise<void> {
-    const { clock, host, logger, signal, states } = this.#options;
-    if (signal.aborted) return;
-    this.#failingSince ??= clock.monotonic();
-    const failing = clock.monotonic() - this.#failingSince;
-    logger.warn(
-      { worker_id: host.workerId, outcome: toCaissonError(error).code, failing_ms: failing, err: error },
-      "the worker does not answer",
-    );
-    if (failing <= UNREACHABLE_AFTER_MS) return;
-    if (this.#known !== "unreachable") await this.#remember("unreachable");
-    for (const { sandbox } of rows) if (!isTerminal(sandbox.state)) await states.observe(sandbox, "worker_unreachable");
-  }
-
-  async #remember(state: WorkerState): Promise<void> {
-    const { host, store } = this.#options;
-    await store.workers.remember(host.workerId, state, this.#seenAt);
-    this.#known = state;
+    const box = await withDeadline(deadline, (inner) => host.inspect(id, inner));
+    if (box !== undefined && box.sandboxId !== id) throw new CaissonError("protocol_error", "The worker answered of another sandbox.");
+    return box;
   }
 }

@@ -1,42 +1,47 @@
-import {
-  CaissonError,
-  TRANSITIONAL_DEADLINES,
-  isCaissonError,
-  toCaissonError,
-  type Clock,
-  type HostSandbox,
-  type SandboxHost,
-} from "@caisson/contract";
-import type { Reason, SandboxRecord, Store } from "@caisson/store";
+import { CaissonError, TRANSITIONAL_DEADLINES, isErrorCode, toCaissonError, type Clock } from "@caisson/contract";
+import { amountsOf, type PlacementRecord, type SandboxRecord, type Store } from "@caisson/store";
 import type { Cleaner } from "./cleaner.ts";
+import type { Hosts } from "./hosts.ts";
 import type { Logger } from "./logger.ts";
+import type { Placer } from "./placement/placer.ts";
+import type { Refused } from "./placement/refusal.ts";
 import { SingleFlight } from "./single-flight.ts";
-import type { StateWriter } from "./state-writer.ts";
-import { withDeadline } from "./with-deadline.ts";
+import { attemptStart } from "./start-attempt.ts";
+import type { Facts, StateWriter } from "./state-writer.ts";
+import type { WorkerDirectory } from "./workers/worker-directory.ts";
 
+/** How long a creation is its driver's without another word, in ms. */
+export const DRIVE_MS = 4_000;
+/** Time between two words of a driver, in ms. */
+const RENEW_MS = 1_300;
 /** First and longest rest before a start is tried again, in ms. */
 const RETRY_MS = { first: 250, longest: 5_000 } as const;
-
-/** What came of one start. */
-type Attempt =
-  | { readonly kind: "started"; readonly box: HostSandbox }
-  | { readonly kind: "start_failed"; readonly reason: Reason }
-  | { readonly kind: "unreachable" };
+/** Rest between two looks of who waits for a creation that another control plane drives, in ms. */
+const LOOK_MS = 250;
+/** What no other worker would do either. */
+const FAULTS_OF_THE_REQUEST: readonly string[] = ["invalid_request", "invalid_argument", "no_such_user", "deadline_exceeded"];
 
 /** What a starter needs. */
 export interface StarterOptions {
   readonly clock: Clock;
   readonly store: Store;
-  readonly hosts: ReadonlyMap<string, SandboxHost>;
+  readonly hosts: Hosts;
   readonly states: StateWriter;
   readonly cleaner: Cleaner;
+  readonly placer: Placer;
+  readonly directory: WorkerDirectory;
+  /** Id of this control plane. */
+  readonly self: string;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
 /**
- * Drives sandboxes in state `creating` to running or to an end. No lock is held while a box boots; starting is idempotent
- * by id and epoch, so whoever finds a creation that nobody drives may drive it.
+ * Drives sandboxes in state `creating` to running or to an end. One control plane drives a creation at a time: it says every
+ * second or so that it goes on, and when it falls silent another one takes over. Starting is idempotent by id and epoch.
+ *
+ * A creation goes to another worker only when the first one has, for certain, nothing of it and will never have: it confirmed
+ * `destroy` under the next epoch, or it was never asked by anybody.
  */
 export class Starter {
   readonly #options: StarterOptions;
@@ -47,21 +52,35 @@ export class Starter {
     this.#options = options;
   }
 
-  /** Drives a creation, or joins who does. Resolves when it is decided or its deadline has passed; never rejects. */
-  drive(sandbox: SandboxRecord): Promise<void> {
-    return this.#running.run(sandbox.id, async () => {
-      const controller = new AbortController();
-      this.#cancels.set(sandbox.id, controller);
+  /** Drives a creation that this control plane has just reserved. Resolves when it is decided; never rejects. */
+  begin(sandbox: SandboxRecord): Promise<void> {
+    return this.#running.run(sandbox.id, () => this.#guarded(sandbox.id, (signal) => this.#drive(sandbox, "fresh", signal)));
+  }
+
+  /** Drives a creation unless somebody else does. Never rejects. */
+  takeOver(id: string): Promise<void> {
+    return this.#running.run(id, () =>
+      this.#guarded(id, async (signal) => {
+        const { store, self } = this.#options;
+        const taken = await store.sandboxes.drive(id, self, DRIVE_MS);
+        if (taken !== undefined) await this.#drive(taken, "taken over", signal);
+      }),
+    );
+  }
+
+  /** Waits until a creation is decided, whoever drives it; drives it when nobody does. Never rejects. */
+  async drive({ id }: Pick<SandboxRecord, "id">): Promise<void> {
+    const { clock, store, signal } = this.#options;
+    while (!signal.aborted) {
+      await this.takeOver(id);
       try {
-        await this.#drive(sandbox, AbortSignal.any([controller.signal, this.#options.signal]));
-      } catch (error) {
-        // The row is still there: reconciliation drives it again, or its deadline ends it.
-        if (this.#options.signal.aborted) return;
-        this.#options.logger.error({ sandbox_id: sandbox.id, outcome: toCaissonError(error).code, err: error }, "a creation got stuck");
-      } finally {
-        this.#cancels.delete(sandbox.id);
+        if ((await store.sandboxes.get(id))?.state !== "creating") return;
+        await clock.sleep(LOOK_MS, signal);
+      } catch {
+        // The database does not answer, or we shut down: the caller's own deadline and look at the row decide.
+        return;
       }
-    });
+    }
   }
 
   /** Ends the wait for a start that nobody wants any more. */
@@ -74,49 +93,154 @@ export class Starter {
     return this.#running.idle();
   }
 
-  async #drive(sandbox: SandboxRecord, signal: AbortSignal): Promise<void> {
-    const { clock, store, states, cleaner } = this.#options;
+  /** Runs `work` beside the word that it goes on. */
+  async #guarded(id: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const controller = new AbortController();
+    const done = new AbortController();
+    this.#cancels.set(id, controller);
+    try {
+      void this.#goOn(id, done.signal);
+      await work(AbortSignal.any([controller.signal, this.#options.signal]));
+    } catch (error) {
+      // The row is still there: whoever finds it drives it again, or its deadline ends it.
+      if (this.#options.signal.aborted) return;
+      this.#options.logger.error({ sandbox_id: id, outcome: toCaissonError(error).code, err: error }, "a creation got stuck");
+    } finally {
+      done.abort();
+      this.#cancels.delete(id);
+    }
+  }
+
+  /** Says again and again that this control plane goes on; calls the start off when the sandbox was ended elsewhere. */
+  async #goOn(id: string, signal: AbortSignal): Promise<void> {
+    const { clock, store, self } = this.#options;
+    for (;;) {
+      try {
+        await clock.sleep(RENEW_MS, signal);
+      } catch {
+        return; // it is decided
+      }
+      try {
+        if ((await store.sandboxes.driveOn(id, self, DRIVE_MS)) !== undefined) continue;
+        const now = await store.sandboxes.get(id);
+        if (now === undefined || now.endedAt !== null) this.cancel(id);
+      } catch {
+        // The database does not answer: the next word may come through, else another control plane takes over.
+      }
+    }
+  }
+
+  async #drive(first: SandboxRecord, how: "fresh" | "taken over", signal: AbortSignal): Promise<void> {
+    const { clock, hosts, store } = this.#options;
     const until = clock.monotonic() + TRANSITIONAL_DEADLINES.creating;
+    const refused: Refused[] = refusedBefore(first.placement);
+    let sandbox = first;
+    let untouched = how === "fresh";
     let rest: number = RETRY_MS.first;
     for (;;) {
       // Bounded in monotonic time too: a clock set back while nobody watched must not prolong the wait.
       const left = Math.min((sandbox.deadlineAt ?? 0) - clock.now(), until - clock.monotonic());
-      if (left <= 0) {
-        await states.advance(sandbox.id, "deadline_passed");
-        return;
-      }
-      const outcome = await this.#attempt(sandbox, left, signal);
+      if (left <= 0) return this.#settle(sandbox, "deadline_passed");
+      const attempt = await attemptStart(hosts.get(sandbox.workerId), sandbox, { clock, ms: left, signal });
       if (signal.aborted) return;
-      if (outcome.kind !== "unreachable") {
-        const { kind, ...facts } = outcome;
-        const { sandbox: now } = await states.advance(sandbox.id, kind, facts);
-        // Ended meanwhile: the start came late, and its box must go whether or not a lease is left.
-        if (kind === "started" && now.endedAt !== null) void cleaner.clean(now);
-        return;
+      if (attempt.kind === "started") return this.#settle(sandbox, "started", { box: attempt.box });
+      if (attempt.kind !== "unsent") untouched = false;
+      if (attempt.kind === "refused" || (attempt.kind === "unsent" && untouched)) {
+        const error = attempt.kind === "refused" ? attempt.error : new CaissonError("worker_unavailable", "There was no link to it.");
+        const next = await this.#elsewhere(sandbox, { workerId: sandbox.workerId, error }, refused, untouched);
+        if (signal.aborted || next === "decided") return;
+        if (next === "nowhere" && attempt.kind === "refused" && error.code !== "shutting_down") {
+          // What the first one said is what the caller hears.
+          const reason = refused.find(({ workerId }) => workerId === first.workerId)?.error ?? error;
+          return this.#settle(sandbox, "start_failed", { reason: { code: reason.code, message: reason.message } });
+        }
+        if (typeof next === "object") {
+          sandbox = next;
+          rest = RETRY_MS.first;
+          continue;
+        }
       }
       await clock.sleep(Math.min(rest, left), signal);
       rest = Math.min(rest * 2, RETRY_MS.longest);
-      if ((await store.sandboxes.get(sandbox.id))?.state !== "creating") return;
+      const now = await store.sandboxes.get(sandbox.id);
+      if (now?.state !== "creating" || now.epoch !== sandbox.epoch) return;
+      sandbox = now;
     }
   }
 
-  /** One start, as the event that it means; only a worker that is out of reach or leaving is worth another try. */
-  async #attempt(sandbox: SandboxRecord, ms: number, signal: AbortSignal): Promise<Attempt> {
-    try {
-      const deadline = { clock: this.#options.clock, ms, what: "the start of the sandbox", signal };
-      return { kind: "started", box: await withDeadline(deadline, (inner) => this.#start(sandbox, inner)) };
-    } catch (error) {
-      if (isCaissonError(error, "worker_unavailable", "shutting_down", "cancelled")) return { kind: "unreachable" };
-      const { code, message } = toCaissonError(error);
-      return { kind: "start_failed", reason: { code, message } };
+  /**
+   * Moves a creation to the next worker that fits: the row there, `nowhere` when no other fits, `unsure` when the worker it
+   * leaves did not confirm, `decided` when somebody else wrote first.
+   */
+  async #elsewhere(
+    sandbox: SandboxRecord,
+    failed: Refused,
+    refused: Refused[],
+    untouched: boolean,
+  ): Promise<SandboxRecord | "nowhere" | "unsure" | "decided"> {
+    const { cleaner, directory, logger, placer, self, store } = this.#options;
+    const known = refused.findIndex(({ workerId }) => workerId === failed.workerId);
+    // Asked again because it did not confirm its `destroy`: what it said first is what is told.
+    if (known < 0) refused.push(failed);
+    if (FAULTS_OF_THE_REQUEST.includes(failed.error.code)) return "nowhere";
+    const passed: Refused[] = [];
+    for (;;) {
+      let placed;
+      try {
+        placed = await placer.again(sandbox, [...refused, ...passed]);
+      } catch (error) {
+        if (toCaissonError(error).code === "internal") throw error;
+        return "nowhere";
+      }
+      if ((await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS)) === undefined) return "decided";
+      if (!untouched && !(await cleaner.destroyBox(sandbox.workerId, sandbox.id, sandbox.epoch + 1))) return "unsure";
+      const moved = await store.sandboxes.move(sandbox, { ...placed, placement: placed.record, driver: self });
+      if (moved.kind === "moved") {
+        directory.promised(placed.workerId, amountsOf(placed.spec.resources));
+        logger.info(
+          { sandbox_id: sandbox.id, from: sandbox.workerId, worker_id: placed.workerId, outcome: failed.error.code },
+          "a creation goes on elsewhere",
+        );
+        return moved.sandbox;
+      }
+      if (moved.kind === "worker_full") {
+        directory.forget();
+        passed.push({ workerId: placed.workerId, error: new CaissonError("no_capacity", "Others filled it at the same moment.") });
+        continue;
+      }
+      const now = await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);
+      if (now === undefined || now.epoch !== sandbox.epoch) return "decided";
+      sandbox = now; // it was extended meanwhile
     }
   }
 
-  async #start(sandbox: SandboxRecord, signal: AbortSignal): Promise<HostSandbox> {
-    const host = this.#options.hosts.get(sandbox.workerId);
-    if (host === undefined) throw new CaissonError("worker_unavailable", `The worker ${sandbox.workerId} is not connected.`);
-    const box = await host.start({ ...sandbox.spec, sandboxId: sandbox.id, epoch: sandbox.epoch, env: sandbox.env }, signal);
-    if (box.state === "stopped") throw new CaissonError("provider_failed", box.reason ?? "The box ended as soon as it had started.");
-    return box;
+  /** Writes what came of it, if it is still the creation that was driven. */
+  async #settle(sandbox: SandboxRecord, event: "started" | "start_failed" | "deadline_passed", facts: Facts = {}): Promise<void> {
+    const { cleaner, self, states, store } = this.#options;
+    for (;;) {
+      // Only its driver gives a creation up; that a box runs is true whoever finds it.
+      const driven = event === "started" ? undefined : await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);
+      const now = event === "started" ? await store.sandboxes.get(sandbox.id) : driven;
+      if (now === undefined) return;
+      if (now.epoch !== sandbox.epoch || now.workerId !== sandbox.workerId) {
+        // Ended or moved meanwhile: the start came late, and its box must go whether or not a lease is left.
+        if (event !== "started") return;
+        if (now.endedAt !== null && now.workerId === sandbox.workerId) void cleaner.clean(now);
+        else void cleaner.destroyOrphan(sandbox.workerId, sandbox.id, sandbox.epoch);
+        return;
+      }
+      if ((await states.observe(now, event, facts)).kind !== "lost") return;
+    }
   }
+}
+
+/** Workers that have failed this creation already, as its row tells. One that only was full may be tried. */
+function refusedBefore(placement: PlacementRecord | null): Refused[] {
+  const told = placement?.placement.refused ?? [];
+  return told
+    .filter(({ code }) => code !== "no_capacity" && code !== "worker_unavailable")
+    .map(({ worker_id, code, reason }) => ({
+      workerId: worker_id,
+      error: new CaissonError(isErrorCode(code) ? code : "provider_failed", reason),
+    }));
 }

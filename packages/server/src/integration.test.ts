@@ -89,7 +89,7 @@ describe("the server over the orchestrator, the store, the worker and the mock p
   });
 
   it("tells events, figures and the console, and ends the sandbox twice", async () => {
-    expect(await json(server.call("GET", "/events?limit=2"))).toMatchObject({ items: [{ sandbox_id: sandbox.id }, {}] });
+    expect(await json(server.call("GET", "/events?limit=2&type=sandbox.*"))).toMatchObject({ items: [{ sandbox_id: sandbox.id }, {}] });
     expect((await server.call("GET", at("/stats"))).status).toBe(200);
     expect((await server.call("GET", at("/logs"))).status).toBe(200);
     for (let round = 0; round < 2; round += 1)

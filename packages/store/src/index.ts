@@ -6,10 +6,13 @@ export type { PlacementRecord, Reason, SandboxRecord, SandboxSpec } from "./sand
 export { hashKey, type ApiKeyRecord, type KeyRepository, type KeyRole } from "./key-repository.ts";
 export type { EventFilter, EventPage, EventRepository, NewEvent } from "./event-repository.ts";
 export type { EndedProcess, ExecLogRepository, ProcessExit, ProcessRecord, ProcessRef, StartedProcess } from "./exec-log-repository.ts";
-export type { WorkerRepository } from "./worker-repository.ts";
 export type { WorkerIdentityRepository } from "./worker-identity-repository.ts";
 export type * from "./worker-identity-record.ts";
-export { NO_AMOUNTS, type WorkerRecord } from "./worker-record.ts";
+export type { BeatenWorker, WorkerBeat, WorkerChange, WorkerFilter, WorkerRepository } from "./worker-repository.ts";
+export type { ControlPlaneRecord, ControlPlaneRepository } from "./control-plane-repository.ts";
+export type { Moved, MoveSandbox } from "./move-sandbox.ts";
+export { amountsOf } from "./reserved-amounts.ts";
+export { NO_AMOUNTS, newWorker, type WorkerRecord } from "./worker-record.ts";
 export type { ClusterSecretRepository } from "./cluster-secret-repository.ts";
 export type { PortRecord, PortRepository } from "./port-repository.ts";
 export { DEFAULT_RETENTION, type Purged, type Retention } from "./retention.ts";

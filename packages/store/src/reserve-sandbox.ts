@@ -1,6 +1,8 @@
+import type { Amounts } from "@caisson/contract";
 import type { Kysely, Transaction } from "kysely";
 import type { EventRepository } from "./event-repository.ts";
 import type { Locks } from "./locks.ts";
+import { amountsOf, promiseAmounts } from "./reserved-amounts.ts";
 import { decodeSandbox, encodeSandbox, type PlacementRecord, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { Tables } from "./tables.ts";
@@ -25,6 +27,10 @@ export interface ReserveSandbox {
   readonly deadlineMs: number;
   /** Most live sandboxes; 0 for no bound. */
   readonly maxLive: number;
+  /** Most that its worker may have promised with this one (0 for no bound); absent: it is not asked whether it takes any. */
+  readonly bounds?: Amounts;
+  /** Who drives its creation, and for how long before somebody else may, in ms. */
+  readonly driver?: { readonly id: string; readonly ms: number };
   readonly idempotency?: Idempotency;
 }
 
@@ -35,7 +41,9 @@ export type Reservation =
   | { readonly kind: "repeated"; readonly sandbox: SandboxRecord }
   /** Another request came before with this key. */
   | { readonly kind: "key_conflict" }
-  | { readonly kind: "full"; readonly live: number };
+  | { readonly kind: "full"; readonly live: number }
+  /** The worker has no room, or takes no sandboxes. */
+  | { readonly kind: "worker_full" };
 
 /** A key and the request it came with. */
 export interface Idempotency {
@@ -85,9 +93,11 @@ export async function reserveSandbox(
       .executeTakeFirstOrThrow();
     if (Number(live) >= request.maxLive) return { kind: "full", live: Number(live) };
   }
+  if (!(await promiseAmounts(trx, request.workerId, amountsOf(request.spec.resources), request.bounds))) return { kind: "worker_full" };
   const now = clock.now();
   const sandbox = await insertSandbox(trx, request, now);
-  const data = { image: request.spec.image, provider: request.spec.provider, worker_id: request.workerId };
+  const { image, provider } = request.spec;
+  const data = { image, provider, worker_id: request.workerId, placement: request.placement?.placement ?? null };
   await events.append(trx, now, { type: "sandbox.created", resourceId: request.id, sandboxId: request.id, data });
   return { kind: "reserved", sandbox };
 }
@@ -116,7 +126,11 @@ async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, 
     deadlineAt: now + request.deadlineMs,
     endedAt: null,
   };
-  await trx.insertInto("sandboxes").values(encodeSandbox(record)).execute();
+  const { driver } = request;
+  await trx
+    .insertInto("sandboxes")
+    .values({ ...encodeSandbox(record), driver: driver?.id ?? null, driver_until: driver === undefined ? null : now + driver.ms })
+    .execute();
   const labels = Object.entries(request.metadata);
   if (labels.length > 0) {
     await trx
@@ -124,7 +138,11 @@ async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, 
       .values(labels.map(([key, value]) => ({ sandbox_id: request.id, key, value })))
       .execute();
   }
-  await trx.insertInto("leases").values({ sandbox_id: request.id, worker_id: request.workerId, epoch: 1, acquired_at: now }).execute();
+  const { sandboxes: _, ...promised } = amountsOf(request.spec.resources);
+  await trx
+    .insertInto("leases")
+    .values({ sandbox_id: request.id, worker_id: request.workerId, epoch: 1, acquired_at: now, ...promised })
+    .execute();
   if (request.idempotency !== undefined) {
     // One whose time is over may still be there.
     await trx.deleteFrom("idempotency_keys").where("key", "=", request.idempotency.key).execute();

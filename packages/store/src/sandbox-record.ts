@@ -5,6 +5,7 @@ import {
   placementSchema,
   workerIdSchema,
   workerLabelsSchema,
+  type CreateSandbox,
   type Placement,
   type SandboxState,
   type StartSandbox,
@@ -36,12 +37,8 @@ const specSchema = z.strictObject({
 /** Why a sandbox is on its worker, and what it asked of workers, so that another one can be found for it. */
 export interface PlacementRecord {
   readonly placement: Placement;
-  readonly asked: {
-    readonly worker_id?: string;
-    readonly worker_labels?: Readonly<Record<string, string>>;
-    /** Name of the provider, where the request named one. */
-    readonly provider?: string;
-  };
+  /** Only what the request named; the rest came from defaults, which may be others on another worker. */
+  readonly asked: Pick<CreateSandbox, "worker_id" | "worker_labels" | "provider" | "runtime" | "memory_mb" | "vcpus" | "pids" | "disk_mb">;
 }
 
 const placementRecordSchema: z.ZodType<PlacementRecord> = z.strictObject({
@@ -50,6 +47,11 @@ const placementRecordSchema: z.ZodType<PlacementRecord> = z.strictObject({
     worker_id: workerIdSchema.exactOptional(),
     worker_labels: workerLabelsSchema.exactOptional(),
     provider: z.string().exactOptional(),
+    runtime: z.string().exactOptional(),
+    memory_mb: z.number().exactOptional(),
+    vcpus: z.number().exactOptional(),
+    pids: z.number().exactOptional(),
+    disk_mb: z.number().exactOptional(),
   }),
 });
 
@@ -117,8 +119,13 @@ export function decodeSandbox(row: Selectable<SandboxTable>): SandboxRecord {
   };
 }
 
+/** A spec as it is kept. */
+export function encodeSpec(spec: SandboxSpec): string {
+  return JSON.stringify(specSchema.parse(spec));
+}
+
 /** A record as a row. */
-export function encodeSandbox(record: SandboxRecord): Insertable<SandboxTable> {
+export function encodeSandbox(record: SandboxRecord): Omit<Insertable<SandboxTable>, "driver" | "driver_until"> {
   return {
     id: record.id,
     version: record.version,
@@ -130,7 +137,7 @@ export function encodeSandbox(record: SandboxRecord): Insertable<SandboxTable> {
     owner_id: record.ownerId,
     tenant_id: record.tenantId,
     placement: record.placement === null ? null : JSON.stringify(record.placement),
-    spec: JSON.stringify(specSchema.parse(record.spec)),
+    spec: encodeSpec(record.spec),
     env: JSON.stringify(record.env),
     metadata: JSON.stringify(record.metadata),
     runtime: record.runtime,

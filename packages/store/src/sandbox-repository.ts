@@ -1,9 +1,11 @@
-import { isTerminal, type SandboxState } from "@caisson/contract";
+import { isTerminal, type SandboxState, type WorkerState } from "@caisson/contract";
 import type { Kysely } from "kysely";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
 import { endProcesses } from "./exec-log-repository.ts";
 import type { Locks } from "./locks.ts";
 import { decodeCursor, encodeCursor } from "./page-cursor.ts";
+import { giveBack } from "./reserved-amounts.ts";
+import { moveSandbox, type Moved, type MoveSandbox } from "./move-sandbox.ts";
 import { findRepeated, reserveSandbox, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
 import type { Tables } from "./tables.ts";
@@ -32,6 +34,7 @@ export interface SandboxFilter {
   /** `live` for all that have not ended. */
   readonly states: readonly SandboxState[] | "live" | "all";
   readonly metadata: Readonly<Record<string, string>>;
+  /** Only those of this worker. */
   readonly workerId?: string;
   readonly limit: number;
   readonly cursor?: string;
@@ -127,6 +130,7 @@ export class SandboxRepository {
           deadline_at: change.deadlineMs === null ? null : now + change.deadlineMs,
           ...(change.box === undefined ? {} : { runtime: change.box.runtime, image_digest: change.box.imageDigest }),
           ...(change.state === "running" ? { started_at: set.fn.coalesce("started_at", set.val(now)) } : {}),
+          ...(change.state === "creating" ? {} : { driver: null, driver_until: null }),
           ...(ended ? { ended_at: set.fn.coalesce("ended_at", set.val(now)), env: null } : {}),
         }))
         .where("id", "=", id)
@@ -161,11 +165,74 @@ export class SandboxRepository {
     });
   }
 
+  /** Moves a creation to another worker, under a higher epoch, if it is as it was seen and the caller drives it. One transaction. */
+  async move(seen: SandboxRecord, move: MoveSandbox): Promise<Moved> {
+    const rollback = new Error("rolled back");
+    let full = false;
+    try {
+      return await this.#db.transaction().execute(async (trx) => {
+        const moved = await moveSandbox(trx, seen, move, this.#clock.now(), this.#events);
+        full = moved.kind === "worker_full";
+        if (full) throw rollback;
+        return moved;
+      });
+    } catch (error) {
+      if (full && error === rollback) return { kind: "worker_full" };
+      throw error;
+    }
+  }
+
+  /** Takes, or keeps, the right to drive a creation for `ms`; undefined when it is no creation any more or somebody else's. */
+  async drive(id: string, driver: string, ms: number): Promise<SandboxRecord | undefined> {
+    const now = this.#clock.now();
+    const row = await this.#db
+      .updateTable("sandboxes")
+      .set({ driver, driver_until: now + ms })
+      .where("id", "=", id)
+      .where("state", "=", "creating")
+      .where((where) => where.or([where("driver", "is", null), where("driver", "=", driver), where("driver_until", "<=", now)]))
+      .returningAll()
+      .executeTakeFirst();
+    return row === undefined ? undefined : decodeSandbox(row);
+  }
+
+  /** Keeps the right to drive a creation for `ms`; undefined when somebody else took it, ever, or it is no creation any more. */
+  async driveOn(id: string, driver: string, ms: number): Promise<SandboxRecord | undefined> {
+    const row = await this.#db
+      .updateTable("sandboxes")
+      .set({ driver_until: this.#clock.now() + ms })
+      .where("id", "=", id)
+      .where("state", "=", "creating")
+      .where("driver", "=", driver)
+      .returningAll()
+      .executeTakeFirst();
+    return row === undefined ? undefined : decodeSandbox(row);
+  }
+
+  /** Creations whose driver has not said for too long that it goes on. */
+  async undriven(limit: number): Promise<readonly SandboxRecord[]> {
+    const rows = await this.#db
+      .selectFrom("sandboxes")
+      .selectAll()
+      .where("driver_until", "is not", null)
+      .where("driver_until", "<=", this.#clock.now())
+      .orderBy("driver_until")
+      .limit(limit)
+      .execute();
+    return rows.map(decodeSandbox);
+  }
+
   /** Ends a lease after its worker confirmed that nothing is left; whether it was still there with this epoch. */
   release(id: string, epoch: number): Promise<boolean> {
     return this.#db.transaction().execute(async (trx) => {
-      const result = await trx.deleteFrom("leases").where("sandbox_id", "=", id).where("epoch", "=", epoch).executeTakeFirst();
-      if (result.numDeletedRows === 0n) return false;
+      const lease = await trx
+        .deleteFrom("leases")
+        .where("sandbox_id", "=", id)
+        .where("epoch", "=", epoch)
+        .returning(["worker_id", "memory_mb", "vcpus", "disk_mb"])
+        .executeTakeFirst();
+      if (lease === undefined) return false;
+      await giveBack(trx, lease.worker_id, { ...lease, sandboxes: 1 });
       await this.#events.append(trx, this.#clock.now(), { type: "sandbox.released", resourceId: id, sandboxId: id, data: { epoch } });
       return true;
     });
@@ -184,20 +251,40 @@ export class SandboxRepository {
     return rows.map((row) => ({ sandbox: decodeSandbox(row), epoch: row.lease_epoch }));
   }
 
+  /** Sandboxes in some states whose lease one of these workers has. */
+  async ofWorkers(
+    workers: { readonly ids: readonly string[] } | { readonly states: readonly WorkerState[] },
+    states: readonly SandboxState[],
+    limit: number,
+  ): Promise<readonly SandboxRecord[]> {
+    const query = this.#db
+      .selectFrom("leases")
+      .innerJoin("sandboxes", "sandboxes.id", "leases.sandbox_id")
+      .selectAll("sandboxes")
+      .where("sandboxes.state", "in", [...states])
+      .orderBy("sandboxes.id")
+      .limit(limit);
+    const rows = await query
+      .where((where) =>
+        "ids" in workers
+          ? where("leases.worker_id", "in", [...workers.ids])
+          : where(
+              "leases.worker_id",
+              "in",
+              where
+                .selectFrom("workers")
+                .select("workers.id")
+                .where("workers.state", "in", [...workers.states]),
+            ),
+      )
+      .execute();
+    return rows.map(decodeSandbox);
+  }
+
   /** The lease of one sandbox. */
   async lease(id: string): Promise<{ readonly workerId: string; readonly epoch: number } | undefined> {
     const row = await this.#db.selectFrom("leases").selectAll().where("sandbox_id", "=", id).executeTakeFirst();
     return row === undefined ? undefined : { workerId: row.worker_id, epoch: row.epoch };
-  }
-
-  /** How many leases each worker has. */
-  async load(): Promise<ReadonlyMap<string, number>> {
-    const rows = await this.#db
-      .selectFrom("leases")
-      .select((select) => ["worker_id", select.fn.countAll<number>().as("count")])
-      .groupBy("worker_id")
-      .execute();
-    return new Map(rows.map((row) => [row.worker_id, Number(row.count)]));
   }
 
   /** Live sandboxes whose time to live or whose state's deadline has passed. */
@@ -238,8 +325,20 @@ export class SandboxRepository {
           version: set("version", "+", 1),
           expires_at: set("expires_at", "+", deltaMs),
           deadline_at: set("deadline_at", "+", deltaMs),
+          driver_until: set("driver_until", "+", deltaMs),
         }))
         .where("ended_at", "is", null)
+        .execute();
+      await trx
+        .updateTable("workers")
+        .set((set) => ({
+          last_heartbeat_at: set("last_heartbeat_at", "+", deltaMs),
+          reconciled_until: set("reconciled_until", "+", deltaMs),
+        }))
+        .execute();
+      await trx
+        .updateTable("control_planes")
+        .set((set) => ({ last_seen_at: set("last_seen_at", "+", deltaMs) }))
         .execute();
       await trx
         .updateTable("idempotency_keys")

@@ -28,7 +28,7 @@ it("opens a database again with what was in it, readable by its owner only", asy
   try {
     const file = join(path, "caisson.db");
     await using first = await openSqlite({ path: file, clock: Date });
-    await first.workers.remember("local", "online", 5);
+    await first.workers.add("local", { tenantId: null });
     await first.close();
     await using second = await openSqlite({ path: file, clock: Date });
     expect(await second.workers.list()).toHaveLength(1);

@@ -1,5 +1,6 @@
 import { sql, type Kysely } from "kysely";
 import { ClusterSecretRepository } from "./cluster-secret-repository.ts";
+import { ControlPlaneRepository } from "./control-plane-repository.ts";
 import { DeliveryRepository } from "./delivery-repository.ts";
 import { EventRepository } from "./event-repository.ts";
 import { ExecLogRepository } from "./exec-log-repository.ts";
@@ -23,6 +24,7 @@ export interface Store extends AsyncDisposable {
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly workerIdentities: WorkerIdentityRepository;
+  readonly controlPlanes: ControlPlaneRepository;
   readonly ports: PortRepository;
   readonly clusterSecrets: ClusterSecretRepository;
   /** Removes one batch of history that is older than the retention. */
@@ -49,6 +51,7 @@ export class KyselyStore implements Store {
   readonly keys: KeyRepository;
   readonly workers: WorkerRepository;
   readonly workerIdentities: WorkerIdentityRepository;
+  readonly controlPlanes: ControlPlaneRepository;
   readonly ports: PortRepository;
   readonly clusterSecrets: ClusterSecretRepository;
   readonly singleton: Singleton;
@@ -68,8 +71,9 @@ export class KyselyStore implements Store {
     this.webhooks = new WebhookRepository(db, clock, this.events, locks);
     this.deliveries = new DeliveryRepository(db, clock);
     this.keys = new KeyRepository(db);
-    this.workers = new WorkerRepository(db, clock);
     this.workerIdentities = new WorkerIdentityRepository(db, clock, this.events);
+    this.workers = new WorkerRepository(db, clock, this.events);
+    this.controlPlanes = new ControlPlaneRepository(db, clock);
     this.ports = new PortRepository(db, clock, this.events);
     this.clusterSecrets = new ClusterSecretRepository(db, clock);
   }

@@ -32,6 +32,9 @@ export interface SandboxTable {
   /** When a transitional state is forced to end; null in the others. */
   deadline_at: number | null;
   ended_at: number | null;
+  /** Which control plane drives its creation, and until when that holds; null in other states. */
+  driver: string | null;
+  driver_until: number | null;
 }
 
 /** Labels, one row each. */
@@ -47,6 +50,10 @@ export interface LeaseTable {
   worker_id: string;
   epoch: number;
   acquired_at: number;
+  /** What it promised; the counters of its worker are the sums. */
+  memory_mb: number;
+  vcpus: number;
+  disk_mb: number;
 }
 
 /** Which sandbox an Idempotency-Key made. */
@@ -169,6 +176,8 @@ export interface WorkerTable {
   /** Random id of the worker's present run, and the highest heartbeat of it. */
   session: string | null;
   sequence: number;
+  /** The run before: what is late of it is refused. */
+  previous_session: string | null;
   /** JSON of labels. */
   labels: string;
   providers_digest: string | null;

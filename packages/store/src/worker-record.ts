@@ -29,6 +29,7 @@ export interface WorkerRecord {
   readonly build: string | null;
   readonly session: string | null;
   readonly sequence: number;
+  readonly previousSession: string | null;
   readonly labels: Readonly<Record<string, string>>;
   readonly providersDigest: string | null;
   readonly providers: readonly ProviderReport[];
@@ -71,6 +72,7 @@ export function decodeWorker(row: Selectable<WorkerTable>): WorkerRecord {
     build: row.build,
     session: row.session,
     sequence: row.sequence,
+    previousSession: row.previous_session,
     labels: workerLabelsSchema.parse(JSON.parse(row.labels)),
     providersDigest: row.providers_digest,
     providers: providersSchema.parse(JSON.parse(row.providers)),
@@ -110,6 +112,7 @@ export function encodeWorker(record: WorkerRecord): Insertable<WorkerTable> {
     build: record.build,
     session: record.session,
     sequence: record.sequence,
+    previous_session: record.previousSession,
     labels: JSON.stringify(record.labels),
     providers_digest: record.providersDigest,
     providers: JSON.stringify(record.providers),
@@ -147,6 +150,7 @@ export function newWorker(id: string, now: number): WorkerRecord {
     build: null,
     session: null,
     sequence: 0,
+    previousSession: null,
     labels: {},
     providersDigest: null,
     providers: [],

@@ -1,9 +1,19 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { CaissonError, parseDuration, systemClock, systemRandom, VERSION, type Config, type WorkerDescription } from "@caisson/contract";
+import {
+  CaissonError,
+  parseDuration,
+  systemClock,
+  systemRandom,
+  VERSION,
+  type Config,
+  type Random,
+  type WorkerDescription,
+} from "@caisson/contract";
 import {
   controlDefaults,
   ConnectedHosts,
+  fleetSettings,
   Orchestrator,
   RegisteredIdentities,
   retentionOf,
@@ -20,7 +30,6 @@ import { logFunction } from "./create-logger.ts";
 import { createProviders } from "./create-providers.ts";
 import { agreeOnKeys, type Credentials } from "./credentials.ts";
 import { bindLocalWorker, localWorkerId } from "./local-worker.ts";
-import { onlyWorker } from "./only-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
 import { openStore } from "./open-store.ts";
 import { openTokens } from "./open-tokens.ts";
@@ -72,26 +81,31 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   opening.defer(() => host.close());
   await host.open();
   const hosts = new ConnectedHosts();
-  hosts.add(host);
 
   const orchestrator = new Orchestrator({
     clock,
     random,
     store,
-    hosts: new Map([[host.workerId, host]]),
+    hosts,
     defaults: controlDefaults(config),
+    fleet: fleetSettings(config),
+    identities,
+    keys: () => identities.publicKeys(),
+    // Alone on its database it is always the same one: what it held before a restart is its own still.
+    ...(shared ? { controlPlane: { id: newControlPlaneId(random), url: config.server.advertise_url ?? "", build: VERSION } } : {}),
     retention: retentionOf(config),
     webhooks: { send: sendWebhook, retriesMs: webhookRetriesOf(config) },
     logger,
     guestOf: (opener) => new GuestClient(opener),
   });
   opening.defer(() => orchestrator.close());
+  orchestrator.attach(host);
   await orchestrator.start();
 
   const server = await createServer({
     operations: orchestrator,
     images: new WorkerImages({ hosts, store, clock: systemClock, logger }),
-    workers: onlyWorker(host, store),
+    workers: orchestrator.workers,
     keys: await verifyStoredKeys(store.keys, systemClock),
     tokens: await openTokens({ store, dataDir, clock: systemClock, keys: identities.keys }),
     identities,
@@ -123,6 +137,11 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     countSandboxes: async () => (await orchestrator.list({ limit: 1000 })).items.length,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+/** A name for this run of a control plane. */
+function newControlPlaneId(random: Random): string {
+  return `cp${Buffer.from(random.bytes(8)).toString("hex")}`;
 }
 
 function withoutWorker(): CaissonError {

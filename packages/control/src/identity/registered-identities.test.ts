@@ -177,7 +177,7 @@ describe("refresh", () => {
       because("unknown_token"),
     );
     const other = await TestWorker.join(plane, "worker-b");
-    await world.store.workers.remember("worker-b", "removed", world.now);
+    await world.store.workers.remove("worker-b");
     await expect(other.refresh(plane)).rejects.toMatchObject(because("removed"));
     await expect(plane.verify(await other.shows(plane))).rejects.toMatchObject(because("removed"));
   });

@@ -35,17 +35,17 @@ export async function startRealServer(): Promise<RealServer> {
   opening.defer(() => host.close());
   await host.open();
   const hosts = new ConnectedHosts();
-  hosts.add(host);
   const orchestrator = new Orchestrator({
     clock,
     random: systemRandom,
     store,
-    hosts: new Map([[host.workerId, host]]),
+    hosts,
     defaults: controlDefaults(config),
     logger,
     guestOf: (opener) => new GuestClient(opener),
   });
   opening.defer(() => orchestrator.close());
+  orchestrator.attach(host);
   await orchestrator.start();
   const server = await createServer({
     operations: orchestrator,

@@ -10,6 +10,31 @@ export function fleet({ int, float, sequence }: Flavour): Migration {
       await db.schema.alterTable("sandboxes").addColumn("placement", "text").execute();
       await db.schema.createIndex("sandboxes_worker").on("sandboxes").columns(["worker_id", "created_at", "id"]).execute();
 
+      // Who drives a creation; another control plane goes on when the time is over.
+      await db.schema.alterTable("sandboxes").addColumn("driver", "text").execute();
+      await db.schema.alterTable("sandboxes").addColumn("driver_until", int).execute();
+      await db.schema
+        .createIndex("sandboxes_driver")
+        .on("sandboxes")
+        .columns(["driver_until"])
+        .where(sql.ref("driver_until"), "is not", null)
+        .execute();
+
+      // What each lease promised, so that the counters of workers can be checked and mended.
+      await db.schema
+        .alterTable("leases")
+        .addColumn("memory_mb", int, (column) => column.notNull().defaultTo(0))
+        .execute();
+      await db.schema
+        .alterTable("leases")
+        .addColumn("vcpus", float, (column) => column.notNull().defaultTo(0))
+        .execute();
+      await db.schema
+        .alterTable("leases")
+        .addColumn("disk_mb", int, (column) => column.notNull().defaultTo(0))
+        .execute();
+      await promiseLeases(db as Kysely<OldTables>);
+
       // It told only when a worker was last seen; heartbeats tell all of it again.
       await db.schema.dropTable("workers").execute();
       await db.schema
@@ -25,6 +50,7 @@ export function fleet({ int, float, sequence }: Flavour): Migration {
         .addColumn("build", "text")
         .addColumn("session", "text")
         .addColumn("sequence", int, (column) => column.notNull().defaultTo(0))
+        .addColumn("previous_session", "text")
         .addColumn("labels", "text", (column) => column.notNull())
         .addColumn("providers_digest", "text")
         .addColumn("providers", "text", (column) => column.notNull())
@@ -114,4 +140,22 @@ async function placeByReaders(db: Kysely<unknown>): Promise<void> {
   await sql`create index events_without_place on events (id) where seq is null`.execute(db);
   await sql`create table event_counter (id bigint primary key check (id = 1), last bigint not null)`.execute(db);
   await sql`insert into event_counter (id, last) select 1, coalesce(max(seq), 0) from events`.execute(db);
+}
+
+interface OldTables {
+  sandboxes: { id: string; spec: string };
+  leases: { sandbox_id: string; memory_mb: number; vcpus: number; disk_mb: number };
+}
+
+/** Gives leases of old the amounts that their sandboxes were promised. */
+async function promiseLeases(db: Kysely<OldTables>): Promise<void> {
+  const rows = await db.selectFrom("leases").innerJoin("sandboxes", "sandboxes.id", "leases.sandbox_id").select(["id", "spec"]).execute();
+  for (const { id, spec } of rows) {
+    const { resources = {} } = JSON.parse(spec) as { readonly resources?: Readonly<Record<string, number>> };
+    await db
+      .updateTable("leases")
+      .set({ memory_mb: resources["memoryMb"] ?? 0, vcpus: resources["vcpus"] ?? 0, disk_mb: resources["diskMb"] ?? 0 })
+      .where("sandbox_id", "=", id)
+      .execute();
+  }
 }

@@ -1,73 +1,18 @@
-import {
-  CaissonError,
-  formatDuration,
-  parseDuration,
-  type Capabilities,
-  type CreateSandbox,
-  type ProviderReport,
-  type Resources,
-  type WorkerDescription,
-} from "@caisson/contract";
-import type { SandboxSpec } from "@caisson/store";
-import type { ControlDefaults } from "./control-defaults.ts";
-
-/** Where a sandbox goes and as what. */
-export interface Placement {
-  readonly workerId: string;
-  readonly spec: SandboxSpec;
-  readonly previewDomain: string | null;
-}
+import { CaissonError, type Capabilities, type CreateSandbox, type ProviderReport, type Resources } from "@caisson/contract";
+import type { SandboxSpec, WorkerRecord } from "@caisson/store";
+import type { ControlDefaults } from "../control-defaults.ts";
 
 /** The only image that needs no image support. */
-const HOST_IMAGE = "host";
+export const HOST_IMAGE = "host";
 
-/** The time to live of a request, in ms; `invalid_request` when it is longer than allowed. */
-export function ttlOf(ttl: string | undefined, defaults: ControlDefaults): number {
-  const ms = ttl === undefined ? Math.min(defaults.ttlMs, defaults.maxTtlMs) : (parseDuration(ttl) ?? Number.NaN);
-  checkTtl(ms, defaults);
-  return ms;
-}
-
-/** Refuses what is no time to live or a longer one than allowed. */
-export function checkTtl(ms: number, defaults: ControlDefaults): void {
-  if (ms > 0 && ms <= defaults.maxTtlMs) return;
-  const message = `must be longer than nothing and at most ${formatDuration(defaults.maxTtlMs)} (defaults.max_ttl)`;
-  throw new CaissonError("invalid_request", `ttl ${message}.`, { errors: [{ path: "ttl", message }] });
-}
-
-/**
- * Chooses the worker with the fewest sandboxes among those that can do all that the request asks for. Throws what the
- * best of the others lacked. Pure.
- */
-export function place(
+/** The spec with which a worker can run what is asked for, by what its providers can do; else the error that says what it lacks. Pure. */
+export function fitOnWorker(
+  worker: Pick<WorkerRecord, "providers">,
   request: CreateSandbox,
   defaults: ControlDefaults,
-  workers: readonly WorkerDescription[],
-  load: ReadonlyMap<string, number>,
-): Placement {
-  if (request.network !== undefined && request.network !== "none") {
-    throw unsupported("network", "Sandboxes have no network here but loopback.", "Leave `network` out, or say `none`.");
-  }
-  let best: Placement | undefined;
-  let refusal: CaissonError | undefined;
-  for (const worker of workers) {
-    const fit = fitOn(worker, request, defaults);
-    if (fit instanceof CaissonError) refusal = nearer(refusal, fit);
-    else if (best === undefined || (load.get(worker.workerId) ?? 0) < (load.get(best.workerId) ?? 0)) best = fit;
-  }
-  if (best !== undefined) return best;
-  throw refusal ?? new CaissonError("worker_unavailable", "No worker can be reached.", { retryAfter: 5 });
-}
-
-/** The refusal that says most: a missing power of a provider that works, before one that does not work, before none. */
-function nearer(a: CaissonError | undefined, b: CaissonError): CaissonError {
-  const rank = { unsupported: 2, provider_unavailable: 1 } as Partial<Record<string, number>>;
-  return a === undefined || (rank[b.code] ?? 0) > (rank[a.code] ?? 0) ? b : a;
-}
-
-function fitOn(worker: WorkerDescription, request: CreateSandbox, defaults: ControlDefaults): Placement | CaissonError {
+): SandboxSpec | CaissonError {
   const name = request.provider ?? defaults.provider ?? worker.providers.find((report) => report.default === true)?.name;
-  if (name === undefined) return new CaissonError("provider_unavailable", "No provider works on this machine.", { retryAfter: 30 });
+  if (name === undefined) return new CaissonError("provider_unavailable", "No provider works on the worker.", { retryAfter: 30 });
   const report = worker.providers.find((candidate) => candidate.name === name);
   if (report === undefined) {
     return new CaissonError("provider_not_found", `No provider is named ${JSON.stringify(name)}.`, {
@@ -87,17 +32,13 @@ function fitOn(worker: WorkerDescription, request: CreateSandbox, defaults: Cont
   const resources = resourcesOf(request, defaults, report, capabilities);
   if (resources instanceof CaissonError) return resources;
   return {
-    workerId: worker.workerId,
-    previewDomain: worker.previewDomain,
-    spec: {
-      provider: name,
-      ...(request.runtime === undefined ? {} : { runtime: request.runtime }),
-      image,
-      resources,
-      ...(request.user === undefined ? {} : { user: request.user }),
-      ...(request.workdir === undefined ? {} : { workdir: request.workdir }),
-      network: "none",
-    },
+    provider: name,
+    ...(request.runtime === undefined ? {} : { runtime: request.runtime }),
+    image,
+    resources,
+    ...(request.user === undefined ? {} : { user: request.user }),
+    ...(request.workdir === undefined ? {} : { workdir: request.workdir }),
+    network: "none",
   };
 }
 
@@ -152,7 +93,13 @@ function lacking(
   });
 }
 
-function unsupported(field: string, message: string, remedy: string | undefined, detail: Record<string, unknown> = {}): CaissonError {
+/** The error for what a machine cannot do. */
+export function unsupported(
+  field: string,
+  message: string,
+  remedy: string | undefined,
+  detail: Record<string, unknown> = {},
+): CaissonError {
   return new CaissonError("unsupported", message, {
     detail: {
       field,

@@ -1,0 +1,59 @@
+import { isCaissonError, type CreateSandbox, type Random } from "@caisson/contract";
+import type { SandboxRecord } from "@caisson/store";
+import type { ControlDefaults } from "../control-defaults.ts";
+import type { WorkerDirectory } from "../workers/worker-directory.ts";
+import { place, type Placed, type PlacementSettings } from "./place.ts";
+import type { Refused } from "./refusal.ts";
+
+/** Age of what is known from which it is looked at again before a request is refused, in ms. */
+const OLD_MS = 50;
+
+/** What a placer needs. */
+export interface PlacerOptions {
+  readonly random: Random;
+  readonly directory: WorkerDirectory;
+  readonly defaults: ControlDefaults;
+  readonly settings: PlacementSettings;
+}
+
+/** Chooses workers by what the directory knows of them now. */
+export class Placer {
+  readonly #options: PlacerOptions;
+  #turn: number;
+
+  constructor(options: PlacerOptions) {
+    this.#options = options;
+    // Control planes that start together do not begin with the same worker.
+    this.#turn = options.random.bytes(1)[0] ?? 0;
+  }
+
+  /** The worker for a request; throws why there is none. */
+  async place(request: CreateSandbox, excluded: readonly Refused[] = []): Promise<Placed> {
+    const { defaults, directory, settings } = this.#options;
+    this.#turn += 1;
+    const attempt = async (): Promise<Placed> =>
+      place({ request, defaults, settings, candidates: await directory.candidates(), turn: this.#turn, excluded });
+    try {
+      return await attempt();
+    } catch (error) {
+      // Room may have come since the rows were read: nobody is turned away by what is old.
+      if (!isCaissonError(error, "no_capacity", "worker_unavailable") || !directory.refresh(OLD_MS)) throw error;
+      return attempt();
+    }
+  }
+
+  /** Another worker for a creation; throws why there is none. */
+  again(sandbox: SandboxRecord, excluded: readonly Refused[]): Promise<Placed> {
+    const { spec, tenantId, placement } = sandbox;
+    return this.place(
+      {
+        ...placement?.asked,
+        image: spec.image,
+        ...(spec.user === undefined ? {} : { user: spec.user }),
+        ...(spec.workdir === undefined ? {} : { workdir: spec.workdir }),
+        ...(tenantId === null ? {} : { tenant_id: tenantId }),
+      },
+      excluded,
+    );
+  }
+}

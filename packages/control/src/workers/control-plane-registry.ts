@@ -1,0 +1,51 @@
+import type { HeartbeatReply, Clock } from "@caisson/contract";
+import type { ControlPlaneRecord, Store } from "@caisson/store";
+import type { Logger } from "../logger.ts";
+import { Loop } from "../loop.ts";
+
+/** Time between two signs of life, in ms. */
+const ALIVE_EVERY_MS = 5_000;
+/** Silence after which a control plane is dead, in ms. */
+const DEAD_AFTER_MS = 20_000;
+
+/** What a registry needs. */
+export interface ControlPlaneRegistryOptions {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly logger: Logger;
+  readonly self: ControlPlaneRecord;
+  /** Other control planes have ended or died. */
+  readonly gone: (ids: readonly string[]) => void;
+}
+
+/** Keeps the row of this control plane alive and knows the others. */
+export class ControlPlaneRegistry {
+  readonly #options: ControlPlaneRegistryOptions;
+  readonly #loop: Loop;
+  #alive: readonly ControlPlaneRecord[] = [];
+
+  constructor(options: ControlPlaneRegistryOptions) {
+    this.#options = options;
+    this.#loop = new Loop({ name: "control planes", clock: options.clock, logger: options.logger, round: () => this.#round() });
+  }
+
+  /** Control planes that workers can reach, this one included. */
+  get reachable(): HeartbeatReply["control_planes"] {
+    return this.#alive.filter(({ url }) => url !== "").map(({ id, url }) => ({ id, url }));
+  }
+
+  /** The first sign of life, and then again and again until the signal is aborted; then the row is removed. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#loop.run(signal);
+    await this.#options.store.controlPlanes.remove(this.#options.self.id).catch(() => undefined); // it is dead in 20 s anyway
+  }
+
+  async #round(): Promise<number> {
+    const { self, store } = this.#options;
+    const before = this.#alive;
+    this.#alive = await store.controlPlanes.keepAlive(self, DEAD_AFTER_MS);
+    const gone = before.filter(({ id }) => !this.#alive.some((one) => one.id === id));
+    if (gone.length > 0) this.#options.gone(gone.map(({ id }) => id));
+    return ALIVE_EVERY_MS;
+  }
+}

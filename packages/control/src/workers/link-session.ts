@@ -1,0 +1,144 @@
+import {
+  CaissonError,
+  type Clock,
+  type Heartbeat,
+  type HeartbeatReply,
+  type PortAccess,
+  type PortAccessReply,
+  type ProcessesChanged,
+  type Report,
+  type SandboxHost,
+} from "@caisson/contract";
+import type { SandboxRecord, Store } from "@caisson/store";
+import type { ConnectedHosts } from "../hosts.ts";
+import type { Refusals } from "./refusals.ts";
+import type { HeartbeatOf, WorkerHeartbeats } from "./worker-heartbeats.ts";
+import type { WorkerIdentities, WorkerIdentity } from "./worker-identities.ts";
+import type { WorkerSession } from "./worker-sessions.ts";
+
+/** What a session needs. */
+export interface LinkSessionOptions {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly hosts: ConnectedHosts;
+  readonly heartbeats: WorkerHeartbeats;
+  readonly refusals: Refusals;
+  readonly of: HeartbeatOf;
+  /** What was shown; absent for a worker inside this process. */
+  readonly identity?: WorkerIdentity;
+  readonly identities?: Pick<WorkerIdentities, "stillGood">;
+  readonly host: SandboxHost;
+  /** Silence after which a worker that is heard again is reconciled at once, in ms. */
+  readonly lateAfterMs: number;
+  /** It was heard for the first time, and counts from now on. */
+  readonly begun: () => void;
+  /** It is back after it was late or unreachable. */
+  readonly back: (workerId: string) => void;
+  /** Something happened to a sandbox of it. */
+  readonly doubted: (sandbox: SandboxRecord) => Promise<void>;
+  /** Processes of a sandbox changed past the control plane. */
+  readonly changed: (sandbox: SandboxRecord, changed: ProcessesChanged) => Promise<void>;
+  readonly portAccess: (sandboxId: string, port: number) => Promise<PortAccessReply["access"]>;
+}
+
+/** What one worker says over one link, checked against its leases. */
+export class LinkSession implements WorkerSession {
+  readonly #options: LinkSessionOptions;
+  readonly #ended = new AbortController();
+  #takeAway: (() => void) | undefined;
+  #run: string | undefined;
+  #heardAt = 0;
+
+  constructor(options: LinkSessionOptions) {
+    this.#options = options;
+  }
+
+  get workerId(): string {
+    return this.#options.of.workerId;
+  }
+
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  async heartbeat(heartbeat: Heartbeat): Promise<HeartbeatReply> {
+    const { back, begun, clock, heartbeats, host, hosts, lateAfterMs, of } = this.#options;
+    this.#ended.signal.throwIfAborted();
+    if (this.#run !== undefined && heartbeat.session !== this.#run) {
+      throw new CaissonError("protocol_error", "A link carries the heartbeats of one run of a worker.");
+    }
+    try {
+      await this.#checkCredential();
+      const { reply, before } = await heartbeats.take(of, heartbeat);
+      this.#ended.signal.throwIfAborted();
+      const now = clock.monotonic();
+      const silent = this.#run !== undefined && now - this.#heardAt > lateAfterMs;
+      this.#heardAt = now;
+      if (this.#run === undefined) {
+        this.#run = heartbeat.session;
+        // First the new way, then the end of the older one: there is no moment without any.
+        this.#takeAway = hosts.add(host);
+        begun();
+      } else if (silent || before === "unreachable") back(of.workerId);
+      return reply;
+    } catch (error) {
+      if (error instanceof CaissonError && (error.code === "unauthorized" || error.code === "lease_lost")) this.end(error);
+      throw error;
+    }
+  }
+
+  async report(report: Report): Promise<void> {
+    await this.#options.doubted(await this.#owned(report));
+  }
+
+  async processesChanged(changed: ProcessesChanged): Promise<void> {
+    await this.#options.changed(await this.#owned(changed), changed);
+  }
+
+  async portAccess(asked: PortAccess): Promise<PortAccessReply> {
+    await this.#owned(asked);
+    return { access: await this.#options.portAccess(asked.sandbox_id, asked.port) };
+  }
+
+  close(): void {
+    this.end(new CaissonError("worker_unavailable", "The link has ended."));
+  }
+
+  /** Ends the session: the worker cannot be asked this way any more. Idempotent. */
+  end(reason: CaissonError): void {
+    if (this.#ended.signal.aborted) return;
+    this.#takeAway?.();
+    this.#takeAway = undefined;
+    this.#ended.abort(reason);
+  }
+
+  async #checkCredential(): Promise<void> {
+    const { clock, identities, identity } = this.#options;
+    if (identity === undefined) return;
+    if (identity.expiresAt !== null && identity.expiresAt <= clock.now()) {
+      throw new CaissonError("unauthorized", "The worker's token has ended; it must refresh it.");
+    }
+    if (identities !== undefined && !(await identities.stillGood(identity))) {
+      throw new CaissonError("unauthorized", "The worker's credential was revoked.");
+    }
+  }
+
+  /** The sandbox that is spoken of; `forbidden` unless this worker has its lease under this epoch. */
+  async #owned({ sandbox_id: id, epoch }: Report): Promise<SandboxRecord> {
+    const { of, refusals, store } = this.#options;
+    this.#ended.signal.throwIfAborted();
+    if (this.#run === undefined) throw new CaissonError("forbidden", "A worker says first that it is there.");
+    const lease = await store.sandboxes.lease(id);
+    const seen = lease === undefined ? undefined : await store.sandboxes.get(id);
+    if (lease !== undefined && seen !== undefined && lease.workerId === of.workerId && lease.epoch === epoch && seen.epoch === epoch)
+      return seen;
+    const row = seen ?? (await store.sandboxes.get(id));
+    // A lower epoch is no lie but late: what it once had it may still speak of.
+    const late = row !== undefined && epoch < row.epoch;
+    const known = { sandbox_id: id, said_epoch: epoch, epoch: row?.epoch ?? null };
+    if (row === undefined) await refusals.report(of.workerId, "unknown_sandbox", known);
+    else if (!late && (lease === undefined || lease.workerId !== of.workerId)) await refusals.report(of.workerId, "foreign_sandbox", known);
+    else if (!late) await refusals.report(of.workerId, "epoch_too_high", known);
+    throw new CaissonError("forbidden", `The worker ${of.workerId} does not have the lease of ${id} under epoch ${epoch}.`);
+  }
+}

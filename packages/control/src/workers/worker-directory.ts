@@ -1,0 +1,100 @@
+import type { Amounts, Clock } from "@caisson/contract";
+import type { Store, WorkerRecord } from "@caisson/store";
+import type { Hosts } from "../hosts.ts";
+import type { Candidate } from "../placement/place.ts";
+import { SingleFlight } from "../single-flight.ts";
+
+/** How long rows are believed, in ms. */
+const FRESH_MS = 1_000;
+
+/** What a directory needs. */
+export interface WorkerDirectoryOptions {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly hosts: Hosts;
+  /** Silence after which a worker is late, in ms. */
+  readonly lateAfterMs: number;
+}
+
+/**
+ * The rows of all workers, read once a second at most, with what this control plane promised since. It may be wrong by what
+ * others did meanwhile: the reservation itself is guarded in the database.
+ */
+export class WorkerDirectory {
+  readonly #options: WorkerDirectoryOptions;
+  readonly #reading = new SingleFlight<readonly WorkerRecord[]>();
+  #rows: readonly WorkerRecord[] | undefined;
+  #readAt = 0;
+  /** Grows with everything that makes rows read before it old. */
+  #generation = 0;
+
+  constructor(options: WorkerDirectoryOptions) {
+    this.#options = options;
+  }
+
+  /** All workers that are not removed, as placement sees them, by id. */
+  async candidates(): Promise<readonly Candidate[]> {
+    const { hosts } = this.#options;
+    return (await this.#all()).map((worker) => ({ worker, linked: hosts.get(worker.id) !== undefined, late: this.late(worker) }));
+  }
+
+  /** One worker; undefined when it is removed or unknown. */
+  async find(id: string): Promise<WorkerRecord | undefined> {
+    return (await this.#all()).find((worker) => worker.id === id);
+  }
+
+  /** Whether a worker counts as unreachable or removed. One of which there is no row yet is neither. */
+  async isGone(id: string): Promise<boolean> {
+    const known = await this.find(id);
+    const state = known?.state ?? (await this.#options.store.workers.get(id))?.state;
+    return state === "unreachable" || state === "removed";
+  }
+
+  /** Whether the heartbeat of a worker is overdue. */
+  late({ lastHeartbeatAt, state }: WorkerRecord): boolean {
+    if (lastHeartbeatAt === null || state === "removed") return false;
+    return this.#options.clock.now() - lastHeartbeatAt > this.#options.lateAfterMs;
+  }
+
+  /** Something was promised, or given back with negative amounts: counted until the rows are read again. */
+  promised(id: string, amounts: Amounts): void {
+    this.#rows = this.#rows?.map((row) => (row.id === id ? { ...row, reserved: sum(row.reserved, amounts) } : row));
+  }
+
+  /** Forgets rows that were read more than `ms` ago; whether it did. */
+  refresh(ms: number): boolean {
+    if (this.#rows !== undefined && this.#options.clock.monotonic() - this.#readAt <= ms) return false;
+    this.forget();
+    return true;
+  }
+
+  /** The rows have changed: they are read again when somebody asks. */
+  forget(): void {
+    this.#rows = undefined;
+    this.#generation += 1;
+  }
+
+  async #all(): Promise<readonly WorkerRecord[]> {
+    const { clock, store } = this.#options;
+    if (this.#rows !== undefined && clock.monotonic() - this.#readAt < FRESH_MS) return this.#rows;
+    const generation = this.#generation;
+    return this.#reading.run(String(generation), async () => {
+      const begun = clock.monotonic();
+      const rows = await store.workers.list();
+      if (generation === this.#generation) {
+        this.#rows = rows;
+        this.#readAt = begun;
+      }
+      return rows;
+    });
+  }
+}
+
+function sum(a: Amounts, b: Amounts): Amounts {
+  return {
+    vcpus: a.vcpus + b.vcpus,
+    memory_mb: a.memory_mb + b.memory_mb,
+    disk_mb: a.disk_mb + b.disk_mb,
+    sandboxes: a.sandboxes + b.sandboxes,
+  };
+}

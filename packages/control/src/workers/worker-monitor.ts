@@ -1,0 +1,137 @@
+import { CaissonError, workerTransition, type Clock, type SandboxState } from "@caisson/contract";
+import type { Store } from "@caisson/store";
+import type { Cleaner } from "../cleaner.ts";
+import type { Logger } from "../logger.ts";
+import { Loop } from "../loop.ts";
+import type { Starter } from "../starter.ts";
+import type { StateWriter } from "../state-writer.ts";
+import type { FleetSettings } from "./fleet-settings.ts";
+import type { LinkSessions } from "./link-sessions.ts";
+import type { WorkerDirectory } from "./worker-directory.ts";
+
+/** Rest between two looks at workers, in ms. */
+const LOOK_EVERY_MS = 5_000;
+/** Rest between two looks for creations that nobody drives, in ms. */
+const CREATIONS_EVERY_MS = 1_000;
+/** A monitor that was not there for this long hears of silence anew, in ms. */
+const ABSENT_MS = 15_000;
+/** Sandboxes changed in one look. */
+const BATCH = 500;
+
+const ALIVE = ["running", "unhealthy", "pausing", "paused", "resuming"] as const satisfies readonly SandboxState[];
+const ENDED = ["error", "stopped", "expired", "destroyed"] as const satisfies readonly SandboxState[];
+
+/** What a monitor needs. */
+export interface WorkerMonitorOptions {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly states: StateWriter;
+  readonly starter: Starter;
+  readonly cleaner: Cleaner;
+  readonly directory: WorkerDirectory;
+  readonly sessions: LinkSessions;
+  readonly settings: FleetSettings;
+  readonly logger: Logger;
+}
+
+/**
+ * Watches what the database tells of workers. It runs on every control plane; all its writes are fenced, so doing it twice is
+ * harmless. Silence counts from when this monitor began to listen: one that was stopped for a while blames nobody for it.
+ */
+export class WorkerMonitor {
+  readonly #options: WorkerMonitorOptions;
+  readonly #workers: Loop;
+  readonly #creations: Loop;
+  #listeningSince: number | undefined;
+  #lookedAt = 0;
+
+  constructor(options: WorkerMonitorOptions) {
+    this.#options = options;
+    const { clock, logger } = options;
+    this.#workers = new Loop({ name: "workers", clock, logger, round: () => this.#look() });
+    this.#creations = new Loop({ name: "creations", clock, logger, round: () => this.#takeOver() });
+  }
+
+  /** Runs until the signal is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#workers.run(signal), this.#creations.run(signal)]);
+  }
+
+  /** Looks now. */
+  nudge(): void {
+    this.#workers.nudge();
+  }
+
+  async #look(): Promise<number> {
+    const { clock, settings } = this.#options;
+    const now = clock.monotonic();
+    if (this.#listeningSince === undefined || now - this.#lookedAt > ABSENT_MS) this.#listeningSince = now;
+    const listening = now - this.#listeningSince;
+    let full = false;
+    if (listening >= settings.unreachableAfterMs) await this.#unreachable();
+    if (listening >= settings.lateAfterMs) full = await this.#late();
+    if (await this.#lost()) full = true;
+    await this.#removed();
+    this.#lookedAt = clock.monotonic();
+    return full ? 0 : LOOK_EVERY_MS;
+  }
+
+  /** Workers that are silent for too long. */
+  async #unreachable(): Promise<void> {
+    const { directory, logger, settings, store } = this.#options;
+    for (const worker of await store.workers.silent(settings.unreachableAfterMs)) {
+      const data = { from: worker.state, last_heartbeat_at: worker.lastHeartbeatAt };
+      const written = await store.workers.change(worker.id, worker.version, {
+        state: workerTransition(worker.state, "silent"),
+        silentMs: settings.unreachableAfterMs,
+        event: { type: "worker.unreachable", data },
+      });
+      if (written === undefined) continue; // it was heard, or somebody else wrote
+      directory.forget();
+      logger.warn({ worker_id: worker.id, ...data }, "the worker cannot be reached");
+    }
+  }
+
+  /** Sandboxes of workers that are late; whether there are more. */
+  async #late(): Promise<boolean> {
+    const { settings, states, store } = this.#options;
+    const late = await store.workers.silent(settings.lateAfterMs);
+    if (late.length === 0) return false;
+    const workers = late.map(({ id }) => id);
+    const found = await store.sandboxes.ofWorkers({ ids: workers }, ["running"], BATCH);
+    for (const sandbox of found) {
+      const reason = { code: "worker_unavailable", message: `Its worker ${sandbox.workerId} has not been heard of lately.` };
+      await states.observe(sandbox, "agent_lost", { reason });
+    }
+    return found.length === BATCH;
+  }
+
+  /** Sandboxes of workers that cannot be reached or are removed; whether there are more. */
+  async #lost(): Promise<boolean> {
+    const { cleaner, states, store } = this.#options;
+    const missing = await store.sandboxes.ofWorkers({ states: ["unreachable"] }, ALIVE, BATCH);
+    for (const sandbox of missing) await states.observe(sandbox, "worker_unreachable");
+    const without = await store.sandboxes.ofWorkers({ states: ["removed"] }, ["creating", "missing", ...ALIVE], BATCH);
+    for (const sandbox of without) await states.observe(sandbox, "destroy_requested");
+    const ended = await store.sandboxes.ofWorkers({ states: ["unreachable", "removed"] }, ENDED, BATCH);
+    await Promise.all(ended.map((sandbox) => cleaner.clean(sandbox)));
+    return Math.max(missing.length, without.length) === BATCH;
+  }
+
+  /** Links here of workers that were removed somewhere. */
+  async #removed(): Promise<void> {
+    const { sessions, store } = this.#options;
+    if (sessions.workerIds().length === 0) return;
+    const removed = new Set((await store.workers.list({ states: ["removed"] })).map(({ id }) => id));
+    for (const workerId of sessions.workerIds()) {
+      if (removed.has(workerId)) sessions.end(new CaissonError("unauthorized", `The worker ${workerId} was removed.`), workerId);
+    }
+  }
+
+  /** Creations whose control plane died, or cannot say that it lives. */
+  async #takeOver(): Promise<number> {
+    const { starter, store } = this.#options;
+    for (const { id } of await store.sandboxes.undriven(BATCH)) void starter.takeOver(id);
+    return CREATIONS_EVERY_MS;
+  }
+}

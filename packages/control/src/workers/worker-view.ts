@@ -1,0 +1,27 @@
+import type { Worker } from "@caisson/contract";
+import type { WorkerRecord } from "@caisson/store";
+
+/** A worker as the API shows it. */
+export function toWorker(record: WorkerRecord, late: boolean): Worker {
+  return {
+    id: record.id,
+    state: record.state,
+    late,
+    draining: record.adminDrain ? "admin" : record.selfDrain ? "worker" : "no",
+    version: record.build,
+    credential: record.credential,
+    labels: { ...record.labels },
+    tenant_id: record.tenantId,
+    providers: [...record.providers],
+    capacity: record.capacity,
+    reserved: record.reserved,
+    used: record.used,
+    preview_domain: record.previewDomain,
+    public_url: record.publicUrl,
+    advertise_addr: record.advertiseAddr,
+    on_control_loss: record.onControlLoss,
+    last_heartbeat_at: record.lastHeartbeatAt === null ? null : new Date(record.lastHeartbeatAt).toISOString(),
+    created_at: new Date(record.createdAt).toISOString(),
+    updated_at: new Date(record.updatedAt).toISOString(),
+  };
+}
