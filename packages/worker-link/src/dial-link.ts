@@ -52,16 +52,20 @@ export async function dialLink({ url, headers, tls, unreachable, signal }: DialL
     headers: { ...headers, connection: "Upgrade", upgrade: LINK_UPGRADE },
     agent: false,
     noDelay: true,
-    signal,
   } as const;
   const trusted = tls === undefined ? {} : { ...tls, ca: [...getCACertificates("default"), ...tls.ca] };
   return new Promise((resolve, reject) => {
     const request: ClientRequest = protocol === "https:" ? requestHttps({ ...options, ...trusted }) : requestHttp(options);
-    request.on("error", (cause) =>
-      reject(signal.aborted && signal.reason instanceof CaissonError ? signal.reason : failed(reasonOf(cause), cause)),
-    );
+    const stop = (): void =>
+      void request.destroy(signal.reason instanceof CaissonError ? signal.reason : failed("no answer in time", signal.reason));
+    const settled = (): void => signal.removeEventListener("abort", stop);
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    request.on("close", settled);
+    request.on("error", (cause) => reject(cause instanceof CaissonError ? cause : failed(reasonOf(cause), cause)));
     request.on("upgrade", (answer, socket: Socket, head) => {
       // From here on the link owns the connection; the time limit of the attempt is over.
+      settled();
       socket.setTimeout(0);
       if (head.length > 0) socket.unshift(head);
       resolve({ kind: "switched", stream: socket, shown: shownBy(answer, socket) });
@@ -132,8 +136,6 @@ function reasonOf(cause: Error): string {
     case "ENOTFOUND":
     case "EAI_AGAIN":
       return "its name cannot be resolved";
-    case "ABORT_ERR":
-      return "no answer in time";
     default:
       return message;
   }

@@ -9,7 +9,7 @@ import type { WorkerParams } from "./worker-params.ts";
 /** What the methods work with. */
 export interface HostContext {
   readonly host: SandboxHost;
-  readonly admit: (spec: StartSandbox) => void;
+  readonly admit: (spec: StartSandbox) => Promise<void>;
 }
 
 export type HostMethod<P> = (call: IncomingCall, params: P, context: HostContext) => Promise<void>;
@@ -20,7 +20,7 @@ const last = { fin: true } as const;
 export const HOST_METHODS: { readonly [M in WorkerMethod]: HostMethod<WorkerParams<M>> } = {
   "worker.spawn": async (call, params, { host, admit }) => {
     const spec = startFromWire(params, await readEnvironment(call));
-    admit(spec);
+    await admit(spec);
     call.reply({ sandbox: sandboxToWire(await host.start(spec, calledOff(call))) }, last);
   },
   "worker.destroy": async (call, params, { host }) => {

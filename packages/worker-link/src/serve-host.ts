@@ -19,8 +19,8 @@ import { guestCallParamsSchema, readParams, WORKER_PARAMS } from "./worker-param
 export interface ServeHostOptions {
   /** What the one who calls may do. */
   readonly scopes: ReadonlySet<Scope>;
-  /** Throws when the worker takes no new sandboxes now: its lease has lapsed, or it drains. Default: it takes them. */
-  readonly admit?: (spec: StartSandbox) => void;
+  /** Throws when the worker may start nothing now, because its lease has lapsed. Default: it may. */
+  readonly admit?: (spec: StartSandbox) => Promise<void>;
 }
 
 /** What takes the calls of `worker.*` on a link, for `LinkOptions.onOpen`. Nothing that is called can bring it down. */
@@ -35,7 +35,7 @@ export function serveHost(host: SandboxHost, options: ServeHostOptions): (call: 
     allow(method, WORKER_METHODS[method], options.scopes);
     const params = readParams<unknown>(method, WORKER_PARAMS[method], call.params);
     // Each method is in both tables with the same parameters.
-    return (HOST_METHODS[method] as HostMethod<unknown>)(call, params, { host, admit: options.admit ?? (() => undefined) });
+    return (HOST_METHODS[method] as HostMethod<unknown>)(call, params, { host, admit: options.admit ?? (() => Promise.resolve()) });
   };
   return (call) => {
     try {

@@ -116,6 +116,20 @@ it("fails calls under way with worker_unavailable when the link goes, whatever t
   await link.closed;
 });
 
+it("does not end a link when the time limit of its dialling is over", async () => {
+  const limit = new AbortController();
+  const headers = { authorization: `Bearer ${TOKEN}`, [LINK_HEADERS.workerId]: "w1" };
+  const dialled = await dialLink({ url: server.url, headers, unreachable: "server_unreachable", signal: limit.signal });
+  if (dialled.kind === "refused") throw dialled.error;
+  limit.abort();
+  const link = new Link(
+    dialled.stream,
+    workerLinkOptions("worker", "dialler", (call) => call.reply({}, { fin: true })),
+  );
+  links.push(link);
+  await (await sessions.nth(1)).host.destroy({ sandboxId: "sb000000000000000000000", epoch: 1 });
+});
+
 it("ends links last when it closes, and refuses new ones", async () => {
   const link = await connect("w1");
   await server.server.close();

@@ -10,6 +10,7 @@ import {
   type ConsoleRange,
   type HostSandbox,
   type HostUsage,
+  type PauseOutcome,
   type ProviderReport,
   type Random,
   type SandboxHost,
@@ -26,6 +27,7 @@ import type { ImageStore } from "../images/image-store.ts";
 import { BoxLifecycle } from "./box-lifecycle.ts";
 import type { BoxRecord } from "./box-record.ts";
 import { BoxSurvey } from "./box-survey.ts";
+import { FrozenBoxes } from "./frozen-boxes.ts";
 import { GuestRoutes, type RouteFactory } from "./guest-routes.ts";
 import { describeBox, type HostDeadlines, type HostParts } from "./host-parts.ts";
 import { ProviderReports } from "./provider-reports.ts";
@@ -79,11 +81,15 @@ export class LocalHost implements SandboxHost {
   readonly #lifecycle: BoxLifecycle;
   readonly #survey: BoxSurvey;
   readonly #reports: ProviderReports;
+  readonly #frozen: FrozenBoxes;
+  #draining = false;
   readonly #starts = new SharedWork<BoxRecord>();
   /** Starts under way, also those that wait for their turn. */
   readonly #starting = new Map<string, Starting>();
   /** Epochs claimed by calls under way, before they are on disk. */
   readonly #claimed = new Map<string, number>();
+  readonly #startsUnderWay = new Set<Promise<unknown>>();
+  readonly #pausing = new KeyedQueue();
   readonly #closing = new AbortController();
   readonly #loops: Promise<void>[] = [];
   #opened: Promise<void> | undefined;
@@ -106,6 +112,7 @@ export class LocalHost implements SandboxHost {
     };
     this.#lifecycle = new BoxLifecycle(this.#parts);
     this.#survey = new BoxSurvey(this.#parts, this.#lifecycle);
+    this.#frozen = new FrozenBoxes(this.#parts, options.dataDir);
     this.#reports = new ProviderReports(options.providers, clock, log);
   }
 
@@ -147,11 +154,14 @@ export class LocalHost implements SandboxHost {
       throw new CaissonError("invalid_request", `${JSON.stringify(spec.sandboxId)} is not a sandbox id.`);
     const provider = this.#parts.providers.get(spec.provider);
     if (provider === undefined) throw new CaissonError("provider_not_found", `No provider is called ${spec.provider} here.`);
+    this.#takesNew(spec);
     this.#claim(spec);
     const older = this.#starting.get(spec.sandboxId);
     if (older !== undefined && older.epoch < spec.epoch) older.controller.abort(leaseLost(spec.sandboxId, spec.epoch));
     const key = `${spec.sandboxId} ${spec.epoch}`;
-    const record = await this.#starts.run(key, (last) => this.#startOnce(spec, provider, last), signal);
+    const started = this.#starts.run(key, (last) => this.#startOnce(spec, provider, last), signal);
+    this.#startsUnderWay.add(started);
+    const record = await started.finally(() => this.#startsUnderWay.delete(started));
     return describeBox(record, this.#parts.conditions.get(spec.sandboxId));
   }
 
@@ -231,8 +241,42 @@ export class LocalHost implements SandboxHost {
     return withDeadline({ clock, ms: deadlines.ask, doing, signal }, (limited) => provider.console(handle, range, limited));
   }
 
+  /** Freezes every box that runs, and starts none until `resumeAll`; both hold across a restart. */
+  async pauseAll(signal?: AbortSignal): Promise<PauseOutcome> {
+    await this.#ready();
+    return this.#pausing.run("all", () => this.#frozen.pause(signal));
+  }
+
+  /** Thaws what `pauseAll` froze. */
+  async resumeAll(signal?: AbortSignal): Promise<PauseOutcome> {
+    await this.#ready();
+    return this.#pausing.run("all", () => this.#frozen.resume(signal));
+  }
+
+  async drain(draining: boolean): Promise<void> {
+    await this.#ready();
+    this.#draining = draining;
+  }
+
+  /** Whether `drain` was asked for. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** How many boxes are here, those that are being started and those that stopped included; at no cost. */
+  get count(): number {
+    return this.#parts.records.boxCount;
+  }
+
+  /** Resolves when no start is under way, or with the signal. */
+  async startsEnded(signal: AbortSignal): Promise<void> {
+    const ended = Promise.allSettled(this.#startsUnderWay);
+    await Promise.race([ended, new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }))]);
+  }
+
   async #recover(signal: AbortSignal | undefined): Promise<void> {
     await Promise.all([this.#parts.records.load(), this.images.open()]);
+    await this.#frozen.load();
     await this.#survey.recover(signal);
     // After the look at the machine, which would take a trial under way for one that a crash cut short.
     void this.#reports.refresh();
@@ -266,6 +310,15 @@ export class LocalHost implements SandboxHost {
       if (this.#starting.get(sandboxId) === starting) this.#starting.delete(sandboxId);
       this.#unclaim(spec);
     }
+  }
+
+  /** Refuses what is not here yet while nothing new is taken. */
+  #takesNew({ sandboxId, epoch }: SandboxRef): void {
+    const before = this.#parts.records.box(sandboxId);
+    if (before?.epoch === epoch || this.#starting.get(sandboxId)?.epoch === epoch) return;
+    if (this.#draining) throw new CaissonError("no_capacity", `The worker ${this.workerId} drains and takes no new sandboxes.`);
+    if (this.#frozen.paused)
+      throw new CaissonError("no_capacity", `The worker ${this.workerId} froze its sandboxes until a control plane is back.`);
   }
 
   /** Refuses an epoch lower than one seen, and makes this one seen. */

@@ -16,11 +16,17 @@ export class RecordStore {
   readonly #clock: Clock;
   readonly #log: ProviderContext["log"];
   readonly #records = new Map<string, SandboxRecord>();
+  #boxCount = 0;
 
   constructor(dir: string, clock: Clock, log: ProviderContext["log"]) {
     this.#dir = dir;
     this.#clock = clock;
     this.#log = log;
+  }
+
+  /** How many boxes there are, at no cost. */
+  get boxCount(): number {
+    return this.#boxCount;
   }
 
   /** Reads all files. A damaged one is set aside: its box is found again through its provider. */
@@ -31,7 +37,7 @@ export class RecordStore {
       if (!name.endsWith(".json")) continue;
       const record = read(await readIfThere(join(this.#dir, name)));
       if (record !== undefined && name === `${record.sandbox_id}.json`) {
-        this.#records.set(record.sandbox_id, record);
+        this.#keep(record);
         continue;
       }
       this.#log("error", "set a damaged record aside", { file: name });
@@ -65,6 +71,12 @@ export class RecordStore {
     } catch (error) {
       throw toStorageError(error, "writing the record of a sandbox");
     }
+    this.#keep(record);
+  }
+
+  #keep(record: SandboxRecord): void {
+    const was = this.#records.get(record.sandbox_id)?.kind === "box" ? 1 : 0;
+    this.#boxCount += (record.kind === "box" ? 1 : 0) - was;
     this.#records.set(record.sandbox_id, record);
   }
 

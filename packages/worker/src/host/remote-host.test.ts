@@ -211,9 +211,7 @@ describe("what a worker is asked", () => {
   it("asks whether it takes new ones", async () => {
     await linked[Symbol.asyncDispose]();
     linked = await LinkedHost.open("pair", {
-      admit: () => {
-        throw new CaissonError("lease_lost", "no control plane was heard");
-      },
+      admit: () => Promise.reject(new CaissonError("lease_lost", "no control plane was heard")),
     });
     await expect(linked.remote.start(spec(freshId()))).rejects.toEqual(code("lease_lost"));
     expect(linked.machine.boxes.size).toBe(0);
