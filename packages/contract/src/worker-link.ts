@@ -98,6 +98,8 @@ export const heartbeatReplySchema = z.object({
   control_planes: z.array(z.object({ id: z.string().max(64), url: z.string().max(512) })).max(64),
   /** Public keys (JWK set) that sign tokens for clients that come to the worker directly. */
   keys: z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(16) }),
+  /** Wall-clock time of the control planes in ms: where tokens end the worker goes by it, for its own clock may be wrong. */
+  now: z.number().optional(),
 });
 export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;
 

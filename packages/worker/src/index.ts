@@ -1,3 +1,8 @@
+export { ControlPlanes, type ControlNews, type ControlPlanesOptions } from "./link/control-planes.ts";
+export { ControlLoss } from "./link/control-loss.ts";
+export { HeartbeatSource } from "./link/heartbeat-source.ts";
+export { LinkListener } from "./link/link-listener.ts";
+export { WorkerLease } from "./link/worker-lease.ts";
 export { LocalHost, type LocalHostOptions } from "./host/local-host.ts";
 export type { GuestRoute, RouteFactory } from "./host/guest-routes.ts";
 export type { HostDeadlines } from "./host/host-parts.ts";

@@ -4,6 +4,8 @@ import { bold, dim } from "../terminal/style.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { extendPath } from "../doctor/tools-path.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
+import { stopSignal } from "../program/stop-signal.ts";
+import { providerLine } from "../terminal/provider-line.ts";
 import { print, printJson } from "../terminal/write-out.ts";
 import type { OpenServer } from "../serve/open-server.ts";
 
@@ -63,28 +65,8 @@ function announce(server: OpenServer): void {
 }
 
 function announceProviders(providers: readonly ProviderReport[], wanted: string): void {
-  const chosen = providers.find((provider) => provider.default);
-  if (chosen === undefined) {
-    print("  provider  none works on this machine: `npx caisson doctor` says why, and how to mend it");
-    return;
-  }
-  const runtime = chosen.runtimes.find((one) => one.available);
-  const why = wanted === "auto" ? "the strongest that works here" : "as configured";
-  print(`  provider  ${chosen.name}${runtime === undefined ? "" : ` with ${runtime.name}`} (${chosen.tier}), ${why}`);
+  print(providerLine(providers, wanted));
+  if (!providers.some((provider) => provider.default)) return;
   print(`Next, in another terminal:  ${bold("npx caisson run -- python3 -c 'print(6*7)'")}`);
   print(`To add another machine:     ${bold("npx caisson workers add")}`);
-}
-
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    let asked = false;
-    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-      process.on(name, () => {
-        if (asked) process.exit(name === "SIGINT" ? 130 : 143);
-        asked = true;
-        resolve();
-      });
-    }
-  });
 }

@@ -29,6 +29,7 @@ import { addUrlCommand } from "../commands/url.ts";
 import { addVersionCommand } from "../commands/version.ts";
 import { addWaitCommand } from "../commands/wait.ts";
 import { addWebhookCommands } from "../commands/webhook.ts";
+import { addWorkerCommand } from "../commands/worker.ts";
 import { addWorkersCommands } from "../commands/workers.ts";
 import type { Done } from "./leaf.ts";
 
@@ -43,6 +44,7 @@ export function createProgram(done: Done): Command {
     .exitOverride();
   for (const add of [
     addServeCommand,
+    addWorkerCommand,
     addRunCommand,
     addCreateCommand,
     addLsCommand,

@@ -128,6 +128,7 @@ it("does not end a link when the time limit of its dialling is over", async () =
   );
   links.push(link);
   await (await sessions.nth(1)).host.destroy({ sandboxId: "sb000000000000000000000", epoch: 1 });
+  expect(link.reason).toBeUndefined();
 });
 
 it("ends links last when it closes, and refuses new ones", async () => {

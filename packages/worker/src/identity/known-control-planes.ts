@@ -39,6 +39,11 @@ export class KnownControlPlanes {
     return known;
   }
 
+  /** The keys as they were learnt last; a new set when they change. */
+  get keys(): SigningKeySet {
+    return this.#keys;
+  }
+
   /** Takes these keys instead of those before, and keeps them. */
   async learn(set: PublicKeySet): Promise<void> {
     const text = JSON.stringify({ keys: set.keys });

@@ -95,6 +95,12 @@ export class ImageStore implements ImageHost {
     return [host, ...this.#index.list().flatMap((named) => this.#describe(named) ?? [])];
   }
 
+  /** Names of all images, without looking at what is in them. */
+  async names(): Promise<readonly string[]> {
+    await this.open();
+    return [HOST_IMAGE, ...this.#index.list().map((image) => image.name)];
+  }
+
   async pull(reference: string, options: { readonly force?: true; readonly signal?: AbortSignal } = {}): Promise<Image> {
     await this.open();
     const parsed = parseReference(reference);

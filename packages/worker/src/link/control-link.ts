@@ -1,0 +1,120 @@
+import type { Duplex } from "node:stream";
+import { toCaissonError, type CaissonError, type Clock, type Heartbeat, type HeartbeatReply, type Scope } from "@caisson/contract";
+import { Link, type IncomingCall } from "@caisson/link";
+import type { ProviderContext } from "@caisson/providers";
+import { ControlClient, workerLinkOptions } from "@caisson/worker-link";
+import { Wakeup } from "./wakeup.ts";
+
+/** Longest time for the answer to a heartbeat, in ms. */
+const ANSWER_MS = 10_000;
+
+/** What one link with a control plane works with. */
+export interface ControlLinkOptions {
+  /** Id of the control plane's present run. */
+  readonly id: string;
+  /** Where it is, for people. */
+  readonly where: string;
+  readonly heartbeatMs: number;
+  /** What takes the control plane's calls. */
+  readonly serve: (scopes: ReadonlySet<Scope>) => (call: IncomingCall) => void;
+  readonly scopes: ReadonlySet<Scope>;
+  readonly heartbeat: (full: boolean) => Promise<Heartbeat>;
+  /** A heartbeat was answered that left at this monotonic time. */
+  readonly answered: (reply: HeartbeatReply, askedAt: number) => void;
+  readonly clock: Clock;
+  readonly log: ProviderContext["log"];
+}
+
+/** One link with one control plane: its calls are taken, and it hears of this worker at every interval. */
+export class ControlLink {
+  readonly id: string;
+  readonly control: ControlClient;
+  readonly #options: ControlLinkOptions;
+  readonly #link: Link;
+  readonly #wakeup: Wakeup;
+  readonly #answer: Wakeup;
+  readonly #ended = new AbortController();
+  readonly #heard = Promise.withResolvers<void>();
+  #answers = 0;
+
+  constructor(stream: Duplex, role: "dialler" | "listener", options: ControlLinkOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#wakeup = new Wakeup(options.clock);
+    this.#answer = new Wakeup(options.clock);
+    this.#link = new Link(stream, workerLinkOptions("worker", role, options.serve(options.scopes), options.clock));
+    this.control = new ControlClient(this.#link);
+    this.#heard.promise.catch(() => undefined);
+    void this.#link.closed.then((reason) => {
+      this.#ended.abort(reason);
+      this.#heard.reject(reason);
+    });
+  }
+
+  /** Resolves with the first answer to a heartbeat: from then on the control plane knows this worker. Rejects when the link ends before. */
+  get heard(): Promise<void> {
+    return this.#heard.promise;
+  }
+
+  /** Whether it carries calls now. */
+  get isUp(): boolean {
+    return this.#answers > 0 && this.#link.reason === undefined;
+  }
+
+  /** Sends heartbeats until the link ends; resolves with why. */
+  async run(): Promise<CaissonError> {
+    const { heartbeatMs } = this.#options;
+    const { signal } = this.#ended;
+    try {
+      await this.#link.ready;
+      let full = true;
+      while (!signal.aborted) {
+        full = await this.#beat(full);
+        if (!full) await this.#wakeup.wait(heartbeatMs, signal);
+      }
+    } catch (error) {
+      this.#link.close(toCaissonError(error));
+    }
+    return this.#link.closed;
+  }
+
+  /** Sends the next heartbeat now. */
+  beatNow(): void {
+    this.#wakeup.wake();
+  }
+
+  /** Resolves when a heartbeat that was sent from now on was answered, or with the signal, or with the link. */
+  async told(signal: AbortSignal): Promise<void> {
+    const wanted = this.#answers + 1;
+    this.beatNow();
+    while (this.#answers < wanted && !signal.aborted && !this.#ended.signal.aborted)
+      await this.#answer.wait(ANSWER_MS, AbortSignal.any([signal, this.#ended.signal]));
+  }
+
+  close(reason: CaissonError): void {
+    this.#link.close(reason);
+  }
+
+  /** One heartbeat; whether the control plane wants all of it at once. */
+  async #beat(full: boolean): Promise<boolean> {
+    const { heartbeat, answered, clock, log, heartbeatMs, where } = this.#options;
+    const said = await heartbeat(full);
+    const askedAt = clock.monotonic();
+    try {
+      const reply = await this.control.heartbeat(said, { deadlineMs: Math.max(heartbeatMs, ANSWER_MS), signal: this.#ended.signal });
+      this.#answers += 1;
+      answered(reply, askedAt);
+      this.#heard.resolve();
+      this.#answer.wake();
+      // What was not known yet cannot be asked for again and again: the next news brings it.
+      return reply.send_providers && !full && said.providers_digest !== "";
+    } catch (thrown) {
+      const error = toCaissonError(thrown);
+      // It is this worker's credential that is refused: a fresh link shows another one, or fails for good.
+      if (error.code === "unauthorized" || error.code === "forbidden") throw error;
+      if (!this.#ended.signal.aborted)
+        log("warn", "a heartbeat was not answered", { control_plane: where, outcome: error.code, reason: error.message });
+      return false;
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { CaissonError, LINK_HEADERS, toCaissonError, type Scope } from "@caisson/contract";
+import type { ProviderContext } from "@caisson/providers";
+import { isLinkUpgrade, readLinkRequest, refuseLink, switchToLink } from "@caisson/worker-link";
+import type { WorkerCredentialSource } from "../identity/worker-credential-source.ts";
+
+export interface LinkListenerOptions {
+  readonly credentials: WorkerCredentialSource;
+  /** Serves a control plane that was let in. */
+  readonly accept: (stream: Duplex, id: string, scopes: ReadonlySet<Scope>) => Promise<void>;
+  readonly log: ProviderContext["log"];
+}
+
+/** Lets control planes in that dial this worker, for an HTTP server on it. */
+export class LinkListener {
+  readonly #options: LinkListenerOptions;
+
+  constructor(options: LinkListenerOptions) {
+    this.#options = options;
+  }
+
+  /** Whether an upgrade request is one for a link. */
+  takes(message: IncomingMessage): boolean {
+    return isLinkUpgrade(message);
+  }
+
+  /** Takes an upgrade request over; never throws. Both sides show who they are before a frame flows. */
+  async upgrade(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const { credentials, accept, log } = this.#options;
+    socket.on("error", () => socket.destroy());
+    let scopes: ReadonlySet<Scope>;
+    let id: string;
+    let shown: Readonly<Record<string, string>>;
+    try {
+      const { token, nonce, controlPlane } = readLinkRequest(message);
+      if (token === undefined) throw new CaissonError("unauthorized", "A link needs a credential: Authorization: Bearer TOKEN.");
+      if (nonce === undefined || controlPlane === undefined)
+        throw new CaissonError("unauthorized", `A link needs the headers ${LINK_HEADERS.nonce} and ${LINK_HEADERS.controlPlane}.`);
+      ({ scopes } = await credentials.admit(token));
+      shown = await credentials.answer(nonce);
+      id = controlPlane;
+    } catch (thrown) {
+      const error = toCaissonError(thrown);
+      const known = error.code === "unauthorized" || error.code === "forbidden";
+      // The first request of every control plane asks for a nonce.
+      log(known ? "debug" : "error", "a link was refused", { reason: error.message });
+      const nonce = error.code === "unauthorized" ? { [LINK_HEADERS.nonce]: credentials.challenge() } : {};
+      return refuseLink(socket, known ? error : new CaissonError("internal", "The credential could not be checked."), nonce);
+    }
+    if (socket.destroyed) return;
+    await accept(switchToLink(socket, head, shown), id, scopes);
+  }
+}
