@@ -90,6 +90,8 @@ export interface SandboxOwner {
   readonly epoch: number;
   /** When the sandbox ends, in ms since the Unix epoch. */
   readonly expiresAt: number;
+  /** What the time is by the same clock, which all control planes and workers go by. */
+  readonly now: number;
   /** Where clients may reach the worker directly for data; null where they may not. */
   readonly publicUrl: string | null;
   /** Domain below which ports of its sandboxes are shown; null for the control plane's own. */

@@ -74,7 +74,7 @@ export class SandboxLifecycle {
   }
 
   owner(id: string, options: OperationOptions): Promise<SandboxOwner> {
-    const { access, directory, meter } = this.#options;
+    const { access, clock, directory, meter } = this.#options;
     return meter.measured("owner", id, options, async () => {
       const seen = await access.unended(id);
       const worker = await directory.find(seen.workerId);
@@ -82,6 +82,7 @@ export class SandboxLifecycle {
         workerId: seen.workerId,
         epoch: seen.epoch,
         expiresAt: seen.expiresAt,
+        now: clock.now(),
         publicUrl: worker?.publicUrl ?? null,
         previewDomain: worker?.previewDomain ?? null,
         previewUrl: worker?.previewUrl ?? null,

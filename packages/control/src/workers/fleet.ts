@@ -62,7 +62,7 @@ export class Fleet {
     this.refusals = new Refusals({ clock, store, logger });
     this.#registry = new ControlPlaneRegistry({ clock, store, logger, self, gone: (ids) => this.#inherit(ids) });
     const { refusals } = this;
-    const heartbeats = new WorkerHeartbeats({ store, settings, controlPlanes: this.#registry, directory, refusals, logger, keys });
+    const heartbeats = new WorkerHeartbeats({ clock, store, settings, controlPlanes: this.#registry, directory, refusals, logger, keys });
     this.sessions = new LinkSessions({
       clock,
       store,

@@ -1,6 +1,7 @@
 import {
   CaissonError,
   workerTransition,
+  type Clock,
   type Heartbeat,
   type HeartbeatReply,
   type WorkerCredential,
@@ -23,6 +24,8 @@ export interface HeartbeatOf {
 
 /** What heartbeats need. */
 export interface WorkerHeartbeatsOptions {
+  /** The clock of the store: workers go by it where tokens end. */
+  readonly clock: Pick<Clock, "now">;
   readonly store: Store;
   readonly settings: FleetSettings;
   readonly controlPlanes: ControlPlaneRegistry;
@@ -43,7 +46,7 @@ export class WorkerHeartbeats {
 
   /** Takes a heartbeat. `unauthorized` from a removed worker, `lease_lost` from a run of it that another run replaced. */
   async take(of: HeartbeatOf, heartbeat: Heartbeat): Promise<{ readonly reply: HeartbeatReply; readonly before: WorkerState }> {
-    const { controlPlanes, keys, settings, store } = this.#options;
+    const { clock, controlPlanes, keys, settings, store } = this.#options;
     const beat = toBeat(of, heartbeat);
     const taken = (await store.workers.beat(of.workerId, beat)) ?? (await this.#notTaken(of, beat));
     await this.#follow(of.workerId, taken, heartbeat.draining);
@@ -53,6 +56,7 @@ export class WorkerHeartbeats {
       drain: taken.adminDrain,
       control_planes: [...controlPlanes.reachable],
       keys: { keys: [...(await keys()).keys] },
+      now: clock.now(),
     };
     return { reply, before: taken.state };
   }

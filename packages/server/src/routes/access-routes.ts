@@ -13,7 +13,7 @@ import type { Services } from "../server-options.ts";
 import { errors, sandboxParams } from "./route-schema.ts";
 
 /** The way to the worker of a sandbox itself. */
-export function accessRoutes(app: App, { operations, tokens, clock }: Services): void {
+export function accessRoutes(app: App, { operations, tokens }: Services): void {
   app.route({
     method: "POST",
     url: "/sandboxes/:id/access",
@@ -37,7 +37,7 @@ export function accessRoutes(app: App, { operations, tokens, clock }: Services):
       }
       const owner = await operations.owner(params.id, scope.bound);
       // Whole seconds are kept, and nothing outlives the sandbox.
-      const expiresAt = Math.ceil(Math.min(clock.now() + ttlMs, Math.max(owner.expiresAt, clock.now())) / 1000) * 1000;
+      const expiresAt = Math.ceil(Math.min(owner.now + ttlMs, Math.max(owner.expiresAt, owner.now)) / 1000) * 1000;
       const scopes = [...DATA_SCOPES];
       const token = await tokens.signAccess({
         workerId: owner.workerId,

@@ -78,7 +78,7 @@ export class MemoryOperations implements Operations {
 
   owner: Operations["owner"] = async (id) => {
     const { worker_id: workerId, expires_at } = await this.#live(id);
-    return { workerId, epoch: 1, expiresAt: Date.parse(expires_at), ...this.reachedAt };
+    return { workerId, epoch: 1, expiresAt: Date.parse(expires_at), now: Date.now(), ...this.reachedAt };
   };
 
   publishedPorts: Operations["publishedPorts"] = async (id) => {
