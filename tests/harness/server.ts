@@ -4,9 +4,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ApiAccess } from "./api-access.ts";
+import { SHARED_TOKEN, TestWorker } from "./worker.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const CLI = join(ROOT, "packages/cli/bin/caisson.mjs");
+
+/** Set to 1, every test server runs no sandboxes itself and has a worker process beside it: what works on one machine must work so. */
+const REMOTE = process.env["CAISSON_TEST_REMOTE"] === "1";
 
 /** Where a server runs, when not simply here. */
 export interface ServerPlace {
@@ -24,6 +28,7 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
   readonly #env: Readonly<Record<string, string>>;
   readonly #place: ServerPlace;
   #child: ChildProcess | undefined;
+  #worker: TestWorker | undefined;
   #output = "";
   url = "";
   apiKey = "";
@@ -38,9 +43,11 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
 
   /** Starts a server on a free port; `env` overrides configuration (`CAISSON_…`). */
   static async start(env: Readonly<Record<string, string>> = {}, place: ServerPlace = {}): Promise<TestServer> {
-    const server = new TestServer(place.dataDir ?? (await mkdtemp(join(tmpdir(), "caisson-test-"))), env, place);
+    const given = REMOTE ? { ...SHARED_TOKEN, CAISSON_SERVER__LOCAL_WORKER: "off", ...env } : env;
+    const server = new TestServer(place.dataDir ?? (await mkdtemp(join(tmpdir(), "caisson-test-"))), given, place);
     try {
       await server.up();
+      if (REMOTE) server.#worker = await TestWorker.start(server, "worker-a", env);
     } catch (error) {
       await server[Symbol.asyncDispose]();
       throw error;
@@ -125,14 +132,20 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
     await gone;
   }
 
+  /** Destroys what lives. */
+  async destroyAll(): Promise<void> {
+    const page = await this.json<{ items: { id: string }[] }>("GET", "/sandboxes?limit=1000");
+    await Promise.all(page.items.map((sandbox) => this.fetch("DELETE", `/sandboxes/${sandbox.id}`)));
+  }
+
   /** Destroys what lives, stops the server and removes its folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      const page = await this.json<{ items: { id: string }[] }>("GET", "/sandboxes?limit=1000");
-      await Promise.all(page.items.map((sandbox) => this.fetch("DELETE", `/sandboxes/${sandbox.id}`)));
+      await this.destroyAll();
     } catch {
       // the server may be down already: its data folder goes either way
     }
+    await this.#worker?.[Symbol.asyncDispose]();
     await this.stop();
     await rm(this.dataDir, { recursive: true, force: true });
   }

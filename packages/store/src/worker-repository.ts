@@ -99,6 +99,19 @@ export class WorkerRepository {
     return (await query.execute()).map(decodeWorker);
   }
 
+  /** Where workers can be dialled that said so: heard of, and not removed. */
+  async addresses(): Promise<readonly { readonly workerId: string; readonly address: string }[]> {
+    const rows = await this.#db
+      .selectFrom("workers")
+      .select(["id", "advertise_addr"])
+      .where("state", "!=", "removed")
+      .where("advertise_addr", "is not", null)
+      .where("last_heartbeat_at", "is not", null)
+      .orderBy("id")
+      .execute();
+    return rows.flatMap(({ id, advertise_addr: address }) => (address === null ? [] : [{ workerId: id, address }]));
+  }
+
   /**
    * Writes a heartbeat: one UPDATE of one row. Undefined when the row did not take it: there is none, the worker was removed, the
    * heartbeat is not newer than the last of its session, or it is of a run before.

@@ -40,7 +40,7 @@ async function serve(options: ServeOptions): Promise<void> {
   if (options.json) printJson({ url: server.url, pid: process.pid, data_dir: server.dataDir });
   else announce(server);
   server.describe().then(
-    (worker) => options.json || announceProviders(worker.providers, config.providers.default),
+    (worker) => options.json || announceProviders(worker?.providers, config.providers.default),
     (error: unknown) => process.stderr.write(`caisson: the providers could not be probed: ${String(error)}\n`),
   );
   await stop;
@@ -64,7 +64,11 @@ function announce(server: OpenServer): void {
   print(`  API       ${server.url}/docs`);
 }
 
-function announceProviders(providers: readonly ProviderReport[], wanted: string): void {
+function announceProviders(providers: readonly ProviderReport[] | undefined, wanted: string): void {
+  if (providers === undefined) {
+    print("  provider  none here: this server runs no sandboxes itself (server.local_worker), others do for it");
+    return print(`To add a machine:           ${bold("npx caisson workers add")}`);
+  }
   print(providerLine(providers, wanted));
   if (!providers.some((provider) => provider.default)) return;
   print(`Next, in another terminal:  ${bold("npx caisson run -- python3 -c 'print(6*7)'")}`);

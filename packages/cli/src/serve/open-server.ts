@@ -1,5 +1,4 @@
 import { rmSync } from "node:fs";
-import { join } from "node:path";
 import {
   CaissonError,
   parseDuration,
@@ -22,17 +21,18 @@ import {
 } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
 import { createServer, sendWebhook } from "@caisson/server";
-import { ImageStore, LocalHost } from "@caisson/worker";
+import type { LocalHost } from "@caisson/worker";
 import type { Logger } from "pino";
 import { readServerFile, serverFilePath } from "../client/local-server.ts";
 import { resolveDataDir } from "../config/data-dir.ts";
-import { logFunction } from "./create-logger.ts";
-import { createProviders } from "./create-providers.ts";
+import { advertisedUrl } from "./advertised-url.ts";
 import { agreeOnKeys, type Credentials } from "./credentials.ts";
 import { bindLocalWorker, localWorkerId } from "./local-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
+import { openHost } from "./open-host.ts";
 import { openStore } from "./open-store.ts";
 import { openTokens } from "./open-tokens.ts";
+import { openWorkerLinks } from "./open-worker-links.ts";
 import { verifyStoredKeys } from "./stored-keys.ts";
 import { workerTokens } from "./worker-tokens.ts";
 import { writePrivateFile } from "./write-file.ts";
@@ -42,8 +42,8 @@ export interface OpenServer extends AsyncDisposable {
   readonly url: string;
   readonly dataDir: string;
   readonly credentials: Credentials;
-  /** What the worker found it can do; resolves when its providers were probed. */
-  describe(): Promise<WorkerDescription>;
+  /** What the worker inside it found it can do; resolves when its providers were probed, undefined when it has none. */
+  describe(): Promise<WorkerDescription | undefined>;
   /** How many sandboxes have not ended. */
   countSandboxes(): Promise<number>;
 }
@@ -56,30 +56,22 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   await using opening = new AsyncDisposableStack();
   const dataDir = opening.use(openDataDir(resolveDataDir(config))).path;
   const random = systemRandom;
-  const log = logFunction(logger);
   const workerId = localWorkerId(config);
-  if (workerId === undefined) throw withoutWorker();
-
   const { store, clock } = await openStore(config);
   opening.use(store);
   const shared = config.database.driver === "postgres";
   const credentials = await agreeOnKeys({ store, dataDir, auth: config.auth, random, now: clock.now(), shared });
-  if (shared) await bindLocalWorker(store, workerId, dataDir, random);
+  if (shared && workerId !== undefined) await bindLocalWorker(store, workerId, dataDir, random);
   const identities = new RegisteredIdentities({ store, clock, random, tokens: workerTokens(config.auth), logger });
 
-  const providers = createProviders(config.providers, { dataDir, clock: systemClock, random, log });
-  const images = new ImageStore({
-    dir: join(dataDir, "images"),
-    clock: systemClock,
-    log,
-    insecureRegistries: config.images.insecure_registries,
-    keepUnusedMs: parseDuration(config.images.keep_unused) ?? 0,
-  });
-  await images.open();
   const previewDomain = config.server.preview_domain;
-  const host = new LocalHost({ workerId, dataDir, providers, images, clock: systemClock, random, log, previewDomain });
-  opening.defer(() => host.close());
-  await host.open();
+  let host: LocalHost | undefined;
+  if (workerId !== undefined) {
+    const local = await openHost({ config, workerId, dataDir, previewDomain, logger });
+    opening.defer(() => local.close());
+    host = local;
+  }
+  const controlPlaneId = newControlPlaneId(random);
   const hosts = new ConnectedHosts();
 
   const orchestrator = new Orchestrator({
@@ -92,15 +84,17 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     identities,
     keys: () => identities.publicKeys(),
     // Alone on its database it is always the same one: what it held before a restart is its own still.
-    ...(shared ? { controlPlane: { id: newControlPlaneId(random), url: config.server.advertise_url ?? "", build: VERSION } } : {}),
+    ...(shared ? { controlPlane: { id: controlPlaneId, url: advertisedUrl(config.server), build: VERSION } } : {}),
     retention: retentionOf(config),
     webhooks: { send: sendWebhook, retriesMs: webhookRetriesOf(config) },
     logger,
     guestOf: (opener) => new GuestClient(opener),
   });
   opening.defer(() => orchestrator.close());
-  orchestrator.attach(host);
+  if (host !== undefined) orchestrator.attach(host);
   await orchestrator.start();
+  const workerLinks = openWorkerLinks({ controlPlaneId, identities, sessions: orchestrator.sessions, store, logger });
+  opening.use(workerLinks);
 
   const server = await createServer({
     operations: orchestrator,
@@ -109,6 +103,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     keys: await verifyStoredKeys(store.keys, systemClock),
     tokens: await openTokens({ store, dataDir, clock: systemClock, keys: identities.keys }),
     identities,
+    workerLinks: workerLinks.links,
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
     previews: {
@@ -133,7 +128,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     url,
     dataDir,
     credentials,
-    describe: () => host.describe(),
+    describe: async () => host?.describe(),
     countSandboxes: async () => (await orchestrator.list({ limit: 1000 })).items.length,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
@@ -142,12 +137,6 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
 /** A name for this run of a control plane. */
 function newControlPlaneId(random: Random): string {
   return `cp${Buffer.from(random.bytes(8)).toString("hex")}`;
-}
-
-function withoutWorker(): CaissonError {
-  return new CaissonError("invalid_request", "This server would run no sandboxes, and routes to no other workers yet.", {
-    detail: { remedy: "Set server.local_worker to on, and worker.id." },
-  });
 }
 
 /** What keeps a server from listening, and what to do about it. */
