@@ -27,6 +27,9 @@ const httpUrl = z
 
 const apiKey = z.string().min(16, { error: "must have at least 16 characters" }).max(512);
 
+/** Where a worker looks for a control plane that was told of none. */
+export const DEFAULT_CONTROL_PLANE_URL = "http://127.0.0.1:7423";
+
 /** The configuration, section by section. Every key has a default; unknown keys are refused. */
 export const configSchema = z
   .strictObject({
@@ -129,9 +132,10 @@ export const configSchema = z
     worker: z
       .strictObject({
         id: workerIdSchema.optional().meta({ description: "Id of this worker. Default: the one it joined with, else the machine's name" }),
-        control_plane_url: httpUrl
-          .default("http://127.0.0.1:7423")
-          .meta({ description: "A control plane to begin with; the others are learnt from it and remembered" }),
+        control_plane_url: httpUrl.default(DEFAULT_CONTROL_PLANE_URL).meta({
+          description:
+            "A control plane to begin with; the others are learnt from it and remembered. A worker that joined begins with the one it joined at, unless this names another than the default",
+        }),
         ca_file: z.string().min(1).optional().meta({
           description: "Certificates to trust for `https` control planes, PEM. Default: the machine's, and the installation's own",
         }),

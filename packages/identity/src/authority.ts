@@ -1,4 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, randomBytes, type KeyObject } from "node:crypto";
+import { isIP } from "node:net";
 import { z } from "zod";
 import { webKeys } from "./signing-request.ts";
 import { certificateThumbprint } from "./worker-key.ts";
@@ -55,19 +56,21 @@ export async function makeAuthority(installation: string, now: number): Promise<
   return { key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(), certificate: certificate.toString("pem") };
 }
 
+/** Whose certificate it is to be. */
+export interface CertificateRequest {
+  readonly publicKey: KeyObject;
+  readonly installation: string;
+  readonly workerId: string;
+  readonly now: number;
+  readonly ttlMs: number;
+  /** Host names and IP addresses that it is good for as a server. */
+  readonly addresses?: readonly string[];
+}
+
 /** Certifies a worker's public key under its id. */
-export async function issueCertificate(
-  authority: Authority,
-  of: {
-    readonly publicKey: KeyObject;
-    readonly installation: string;
-    readonly workerId: string;
-    readonly now: number;
-    readonly ttlMs: number;
-  },
-): Promise<IssuedCertificate> {
+export async function issueCertificate(authority: Authority, of: CertificateRequest): Promise<IssuedCertificate> {
   const x509 = await loadX509();
-  const { publicKey, installation, workerId, now, ttlMs } = of;
+  const { publicKey, installation, workerId, now, ttlMs, addresses = [] } = of;
   const issuer = new x509.X509Certificate(authority.certificate);
   const { privateKey } = await webKeys(createPrivateKey(authority.key));
   // Certificates count in seconds; one that ends earlier than it says would end links early.
@@ -85,7 +88,10 @@ export async function issueCertificate(
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth, x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension([{ type: "url", value: workerUri(installation, workerId) }]),
+      new x509.SubjectAlternativeNameExtension([
+        { type: "url", value: workerUri(installation, workerId) },
+        ...addresses.map((value) => ({ type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value })),
+      ]),
       await x509.AuthorityKeyIdentifierExtension.create(issuer, false),
     ],
   });

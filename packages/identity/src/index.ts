@@ -11,6 +11,7 @@ export { authoritySchema, issueCertificate, makeAuthority, workerUri, type Autho
 export { certificateThumbprint, keyThumbprint, makeWorkerKey, readWorkerKey } from "./worker-key.ts";
 export { makeSigningRequest, readSigningRequest, type SigningRequest } from "./signing-request.ts";
 export { signProof, verifyProof, type ProofClaims } from "./worker-proof.ts";
+export { certificateMatches, readHeldToken, tokenLifeMs, type HeldToken } from "./held-credentials.ts";
 export { signWorkerToken, verifyWorkerToken, type WorkerToken } from "./worker-token.ts";
 // Links that a control plane dialled
 export { isLinkAnswer, linkAnswer } from "./link-answer.ts";

@@ -13,3 +13,8 @@ export { ensureHostSkeleton, type HostSkeleton, type HostSkeletonOptions } from 
 export type { AdmittedControlPlane, WorkerCredentialSource } from "./identity/worker-credential-source.ts";
 export { KnownControlPlanes, type KnownControlPlanesOptions } from "./identity/known-control-planes.ts";
 export { TokenSource, type TokenSourceOptions } from "./identity/token-source.ts";
+export { askAcceptance, inspectFiles, type Acceptance, type IdentityCheck } from "./identity/inspect-identity.ts";
+export { IdentityFiles, type JoinedIdentity } from "./identity/joined-identity.ts";
+export { joinInstallation, type JoinOptions } from "./identity/join.ts";
+export { RegisteredSource, type RegisteredSourceOptions } from "./identity/registered-source.ts";
+export { askControlPlane, errorOf, type ControlPlaneAnswer, type ControlPlaneRequest } from "./identity/ask-control-plane.ts";

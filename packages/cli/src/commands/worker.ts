@@ -9,16 +9,20 @@ import { providerLine } from "../terminal/provider-line.ts";
 import { bold, dim } from "../terminal/style.ts";
 import { print, printJson } from "../terminal/write-out.ts";
 import type { OpenWorker } from "../worker/open-worker.ts";
+import { addWorkerIdentityCommand } from "./worker-identity.ts";
+import { addWorkerJoinCommand } from "./worker-join.ts";
 
 /** `caisson worker`: this machine as a worker of a control plane, in the foreground. */
 export function addWorkerCommand(program: Command, done: Done): void {
-  leaf(program, "worker", {
+  const command = leaf(program, "worker", {
     description: "run sandboxes on this machine for a control plane elsewhere, in the foreground",
     examples: [
       "caisson worker",
       "CAISSON_WORKER__CONTROL_PLANE_URL=https://caisson.example.org CAISSON_AUTH__WORKER_TOKEN_FILE=token caisson worker",
     ],
   }).action(action(done, worker));
+  addWorkerJoinCommand(command, done, worker);
+  addWorkerIdentityCommand(command, done);
 }
 
 async function worker(options: CommonOptions): Promise<void> {
@@ -33,7 +37,7 @@ async function worker(options: CommonOptions): Promise<void> {
   if (options.json) {
     const { id, url = null, advertised, dataDir } = opened;
     printJson({ worker_id: id, pid: process.pid, data_dir: dataDir, url, advertise_addr: advertised });
-  } else announce(opened, config.worker.control_plane_url);
+  } else announce(opened);
   tell = options.json ? tellJson : tellPeople;
   for (const news of told.splice(0)) tell(news);
   opened.describe().then(
@@ -53,9 +57,9 @@ async function worker(options: CommonOptions): Promise<void> {
   }
 }
 
-function announce(opened: OpenWorker, controlPlane: string): void {
+function announce(opened: OpenWorker): void {
   print(`${bold(`Caisson worker ${opened.id} is up`)} ${dim(`(${Math.round(process.uptime() * 1000)} ms)`)}`);
-  print(`  control   ${controlPlane}`);
+  print(`  control   ${opened.controlPlaneUrl}`);
   print(`  data      ${opened.dataDir}`);
   if (opened.url !== undefined) print(`  listens   ${opened.url}${opened.advertised === null ? "" : `, dialled at ${opened.advertised}`}`);
 }

@@ -1,45 +1,91 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CaissonError, systemClock, systemRandom, type Config } from "@caisson/contract";
-import { KnownControlPlanes, TokenSource, type WorkerCredentialSource } from "@caisson/worker";
+import { CaissonError, DEFAULT_CONTROL_PLANE_URL, systemClock, systemRandom, type Config } from "@caisson/contract";
+import {
+  IdentityFiles,
+  KnownControlPlanes,
+  RegisteredSource,
+  TokenSource,
+  type JoinedIdentity,
+  type RegisteredSourceOptions,
+  type WorkerCredentialSource,
+} from "@caisson/worker";
+import { readTokenFile } from "../serve/worker-tokens.ts";
+import { workerIdOf } from "./worker-id.ts";
 
 /** How a worker shows who it is, and what it knows of its control planes. */
-export interface WorkerCredentials {
+export interface WorkerCredentials extends Disposable {
+  readonly workerId: string;
   readonly source: WorkerCredentialSource;
   readonly known: KnownControlPlanes;
+  /** The control plane to begin with. */
+  readonly controlPlaneUrl: string;
+  /** What it joined with; undefined for one with a token of the configuration. */
+  readonly joined: JoinedIdentity | undefined;
 }
 
-/** The credential of this worker: a token of the configuration. */
-export async function openWorkerCredentials(config: Config, workerId: string, dataDir: string): Promise<WorkerCredentials> {
+/** What opening the credentials needs. */
+export interface CredentialsOptions {
+  readonly config: Config;
+  readonly dataDir: string;
+  readonly log: RegisteredSourceOptions["log"];
+  /** Other control planes that may renew the credentials. */
+  readonly urls?: () => readonly string[];
+}
+
+/** The folder of this worker's identity; made when it is not there. */
+export function identityDir(dataDir: string): string {
   const dir = join(dataDir, "worker", "identity");
   mkdirSync(dir, { recursive: true, mode: 0o700 });
+  return dir;
+}
+
+/** Certificates to trust besides the machine's, PEM. */
+export function trustedCertificates({ ca_file: file }: Config["worker"]): readonly string[] {
+  if (file === undefined) return [];
+  try {
+    return [readFileSync(file, "utf8")];
+  } catch (cause) {
+    throw new CaissonError("invalid_request", `worker.ca_file: ${file} cannot be read.`, { cause });
+  }
+}
+
+/** The credential of this worker: what it joined with, else a token of the configuration. */
+export async function openWorkerCredentials({ config, dataDir, log, urls = () => [] }: CredentialsOptions): Promise<WorkerCredentials> {
+  const dir = identityDir(dataDir);
+  const caCertificates = trustedCertificates(config.worker);
+  const joined = await new IdentityFiles(dir).joined();
+  const workerId = joined === undefined ? workerIdOf(config.worker) : joinedId(config, joined);
   const known = await KnownControlPlanes.open({ dir, workerId, clock: systemClock, random: systemRandom });
+  const configured = config.worker.control_plane_url;
+  const controlPlaneUrl = joined !== undefined && configured === DEFAULT_CONTROL_PLANE_URL ? joined.control_plane_url : configured;
+  if (joined !== undefined) {
+    const asked = (): readonly string[] => [controlPlaneUrl, ...urls()];
+    const source = await RegisteredSource.open({ dir, identity: joined, known, caCertificates, urls: asked, clock: systemClock, log });
+    return { workerId, source, known, controlPlaneUrl, joined, [Symbol.dispose]: () => source[Symbol.dispose]() };
+  }
   const readToken = tokenReader(config.auth, workerId);
-  if (readToken === undefined)
-    throw new CaissonError("unauthorized", "This worker has no credential.", {
-      detail: { remedy: "Join with `caisson worker join URL --token TOKEN`, or set auth.worker_token (CAISSON_AUTH__WORKER_TOKEN)." },
-    });
-  const ca = config.worker.ca_file === undefined ? [] : [readFileSync(config.worker.ca_file, "utf8")];
-  const source = new TokenSource({ workerId, readToken, known, caCertificates: ca });
   // Told now, not at the first connection.
   await readToken();
-  return { source, known };
+  const source = new TokenSource({ workerId, readToken, known, caCertificates });
+  return { workerId, source, known, controlPlaneUrl, joined, [Symbol.dispose]: () => undefined };
+}
+
+function joinedId(config: Config, { credentials }: JoinedIdentity): string {
+  const { worker_id: id } = credentials;
+  if (config.worker.id === undefined || config.worker.id === id) return id;
+  throw new CaissonError("invalid_request", `worker.id is ${config.worker.id}, but this machine joined as ${id}.`, {
+    detail: { remedy: "Leave worker.id out, or join again under the other name." },
+  });
 }
 
 /** Reads the token anew for every connection, where it is in a file. */
-function tokenReader(auth: Config["auth"], workerId: string): (() => Promise<string>) | undefined {
+function tokenReader(auth: Config["auth"], workerId: string): () => Promise<string> {
   const { worker_token: token, worker_token_file: file, worker_tokens: own } = auth;
   const fixed = own[workerId] ?? token;
-  if (fixed !== undefined) return async () => fixed;
-  if (file === undefined) return undefined;
-  return async () => {
-    let text: string;
-    try {
-      text = readFileSync(file, "utf8").trim();
-    } catch (cause) {
-      throw new CaissonError("unauthorized", `The token cannot be read from ${file}.`, { cause });
-    }
-    if (text.length >= 16 && text.length <= 512) return text;
-    throw new CaissonError("unauthorized", `${file} does not hold a token of 16 to 512 characters.`);
-  };
+  if (fixed !== undefined) return () => Promise.resolve(fixed);
+  if (file !== undefined) return () => readTokenFile(file);
+  throw new CaissonError("unauthorized", "This worker has no credential.", {
+    detail: { remedy: "Join with `caisson worker join URL --token TOKEN`, or set auth.worker_token (CAISSON_AUTH__WORKER_TOKEN)." },
+  });
 }

@@ -23,7 +23,6 @@ import { openHost } from "../serve/open-host.ts";
 import { ControlTime } from "./control-time.ts";
 import { advertisedAddress, parseAddress } from "./listen-address.ts";
 import { openWorkerCredentials } from "./open-credentials.ts";
-import { workerIdOf } from "./worker-id.ts";
 
 /** For how long a worker goes on as one that has control before it ever had any, in ms. */
 const GRACE_MS = 90_000;
@@ -35,6 +34,8 @@ const MAX_HEARTBEAT_MS = 30_000;
 /** A worker that runs. */
 export interface OpenWorker extends AsyncDisposable {
   readonly id: string;
+  /** The control plane it begins with. */
+  readonly controlPlaneUrl: string;
   readonly dataDir: string;
   /** Where it listens; undefined when it does not. */
   readonly url: string | undefined;
@@ -57,8 +58,9 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   const heartbeatMs = parseDuration(config.worker.heartbeat_interval) ?? 0;
   if (heartbeatMs > MAX_HEARTBEAT_MS) throw new CaissonError("invalid_request", "worker.heartbeat_interval is at most 30s.");
   const dataDir = opening.use(openDataDir(resolveDataDir(config))).path;
-  const workerId = workerIdOf(config.worker);
-  const { source: credentials, known } = await openWorkerCredentials(config, workerId, dataDir);
+  let urls: readonly string[] = [];
+  const identity = opening.use(await openWorkerCredentials({ config, dataDir, log, urls: () => urls }));
+  const { workerId, source: credentials, known } = identity;
 
   const { preview_domain: previewDomain, preview_url: previewUrl, listen_addr: listenAddr } = config.worker;
   const host = await openHost({ config, workerId, dataDir, previewDomain, logger });
@@ -78,7 +80,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   let source: HeartbeatSource | undefined;
   const planes: ControlPlanes = new ControlPlanes({
     dataDir,
-    firstUrl: config.worker.control_plane_url,
+    firstUrl: identity.controlPlaneUrl,
     heartbeatMs,
     credentials,
     serve: (scopes) => serveHost(host, { scopes, admit }),
@@ -86,6 +88,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
     answered: (reply, askedAt) => {
       lease.renew(askedAt, reply.lease_ms);
       loss.heard();
+      urls = reply.control_planes.map((plane) => plane.url);
       if (reply.now !== undefined) time.learn(reply.now);
       void host.drain(draining || reply.drain).catch(() => undefined); // only a host that closes refuses, and takes nothing new either
     },
@@ -150,6 +153,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   const opened = opening.move();
   return {
     id: workerId,
+    controlPlaneUrl: identity.controlPlaneUrl,
     dataDir,
     url,
     advertised: advertisedAddress(config.worker, url),

@@ -44,6 +44,11 @@ export class KnownControlPlanes {
     return this.#keys;
   }
 
+  /** Whether no keys were learnt yet: then no control plane can dial. */
+  get empty(): boolean {
+    return this.#keys.empty;
+  }
+
   /** Takes these keys instead of those before, and keeps them. */
   async learn(set: PublicKeySet): Promise<void> {
     const text = JSON.stringify({ keys: set.keys });
