@@ -5,6 +5,7 @@ import type { Engine } from "./engine.ts";
 import { migrate } from "./migrations.ts";
 import { POSTGRES_FLAVOUR } from "./migrations/flavour.ts";
 import { Connector } from "./postgres/connector.ts";
+import { isRefusal } from "./postgres/database-error.ts";
 import { DatabaseClock } from "./postgres/database-clock.ts";
 import { LazyOrder } from "./postgres/lazy-order.ts";
 import { parseDsn } from "./postgres/parse-dsn.ts";
@@ -110,7 +111,7 @@ async function patiently(clock: Clock, work: () => Promise<void>): Promise<void>
     try {
       return await work();
     } catch (error) {
-      if (!isCaissonError(error, "database_unavailable") || clock.monotonic() > until) throw error;
+      if (!isCaissonError(error, "database_unavailable") || isRefusal(error.cause) || clock.monotonic() > until) throw error;
       await clock.sleep(RETRY_MS);
     }
   }

@@ -22,6 +22,12 @@ export function isRetriable(error: unknown): boolean {
   return code === "40001" || code === "40P01";
 }
 
+/** Whether a server is there and does not let one in: waiting does not help. */
+export function isRefusal(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && /^(28|3D)/.test(code);
+}
+
 /** Sorts the errors of `pg`: those of the database's state become `database_unavailable`; those of a statement stay what they are. */
 export function toDatabaseFailure(error: unknown): DatabaseFailure {
   if (error instanceof CaissonError) return { error, broken: true };

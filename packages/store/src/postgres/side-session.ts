@@ -76,7 +76,6 @@ export class SideSession {
   /** Gives up all locks and ends. */
   async close(): Promise<void> {
     this.#closed.abort(new Error("the store was closed"));
-    this.#session?.close();
     await this.#running;
   }
 
@@ -103,7 +102,10 @@ export class SideSession {
     while (!signal.aborted) {
       try {
         const session = await connector.open(STATEMENT_MS);
+        const close = (): void => session.close();
+        signal.addEventListener("abort", close, { once: true });
         try {
+          signal.throwIfAborted(); // it was closed while it connected
           session.onNotification(heard);
           await session.query(`listen ${channel}`, []);
           this.#session = session;
@@ -113,6 +115,7 @@ export class SideSession {
           await this.#watch(session);
         } finally {
           this.#session = undefined;
+          signal.removeEventListener("abort", close);
           session.close();
         }
       } catch {

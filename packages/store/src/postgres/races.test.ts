@@ -1,0 +1,115 @@
+import { systemClock } from "@caisson/contract";
+import { TestPostgres } from "@caisson/testkit";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { openPostgres, type PostgresStore } from "../open-postgres.ts";
+import type { ReserveSandbox } from "../reserve-sandbox.ts";
+import type { SandboxChange } from "../sandbox-repository.ts";
+
+let postgres: TestPostgres;
+let stores: PostgresStore[] = [];
+beforeAll(async () => {
+  postgres = await TestPostgres.start();
+});
+afterAll(() => postgres[Symbol.asyncDispose]());
+beforeEach(async () => {
+  const dsn = postgres.makeDatabase();
+  // All at once: one of them migrates.
+  stores = await Promise.all([1, 2, 3].map(() => openPostgres({ dsn, clock: systemClock, maxConnections: 10 })));
+});
+afterEach(async () => void (await Promise.all(stores.map((store) => store.close()))));
+
+function request(id: string, overrides: Partial<ReserveSandbox> = {}): ReserveSandbox {
+  const spec = { provider: "mock", image: "host", resources: {}, network: "none" } as const;
+  const rest = { ownerId: null, tenantId: null, placement: null, previewDomain: null, env: {}, metadata: {} };
+  return { id, workerId: "a", ...rest, spec, ttlMs: 60_000, deadlineMs: 10_000, maxLive: 0, ...overrides };
+}
+
+const ENDED: SandboxChange = {
+  state: "stopped",
+  reason: null,
+  deadlineMs: null,
+  fence: true,
+  event: { type: "sandbox.stopped", data: {} },
+};
+
+function each<T>(times: number, work: (store: PostgresStore, i: number) => Promise<T>): Promise<T[]> {
+  return Promise.all(Array.from({ length: times }, (_, i) => work(stores[i % stores.length] as PostgresStore, i)));
+}
+
+it("keeps the most live sandboxes, however many control planes count", async () => {
+  for (let round = 0; round < 5; round += 1) {
+    const most = (round + 1) * 5;
+    const results = await each(24, (store, i) => store.sandboxes.reserve(request(`sb${round}x${i}`, { maxLive: most })));
+    expect(results.filter((result) => result.kind === "reserved")).toHaveLength(5);
+  }
+});
+
+it("makes one sandbox for a key, however many control planes get it", async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const idempotency = { key: `key ${round}`, requestHash: "h" };
+    const results = await each(9, (store, i) => store.sandboxes.reserve(request(`sb${round}x${i}`, { idempotency })));
+    expect(results.filter((result) => result.kind === "reserved")).toHaveLength(1);
+    expect(results.filter((result) => result.kind === "repeated")).toHaveLength(8);
+    expect(new Set(results.map((result) => ("sandbox" in result ? result.sandbox.id : ""))).size).toBe(1);
+  }
+});
+
+it("lets no process run on in a sandbox that has ended", async () => {
+  const [first] = stores;
+  for (let round = 0; round < 20; round += 1) {
+    const id = `sb${round}`;
+    await first?.sandboxes.reserve(request(id));
+    await Promise.all([
+      ...[1, 2, 3].map((processId) =>
+        stores[processId % 3]?.execLog.write(
+          [
+            {
+              sandboxId: id,
+              processId,
+              kind: "exec",
+              command: "x",
+              args: [],
+              cut: false,
+              user: null,
+              workdir: null,
+              startedAt: 0,
+              keyName: null,
+              requestId: null,
+            },
+          ],
+          [],
+        ),
+      ),
+      stores[1]?.sandboxes.apply(id, 1, ENDED),
+    ]);
+  }
+  expect(await first?.execLog.running()).toEqual([]);
+});
+
+it("loses no change of a webhook to another one at the same time", async () => {
+  const settings = { url: "http://x/", events: [], sandboxId: null, active: true };
+  await stores[0]?.webhooks.create("wh", settings, "whsec_1");
+  await Promise.all([
+    stores[0]?.webhooks.update("wh", { url: "http://y/" }),
+    stores[1]?.webhooks.update("wh", { events: ["sandbox.*"] }),
+    stores[2]?.webhooks.update("wh", { active: false }),
+  ]);
+  expect(await stores[0]?.webhooks.get("wh")).toMatchObject({ url: "http://y/", events: ["sandbox.*"], active: false });
+});
+
+it("takes text that PostgreSQL does not have", async () => {
+  await stores[0]?.sandboxes.reserve(request("sb", { metadata: { a: "x\0y" } }));
+  expect(await stores[0]?.sandboxes.get("sb")).toMatchObject({ metadata: { a: "x\0y" } });
+  const result = { responseCode: 200, responseBody: "a\0b\uD800", error: null, durationMs: 1234567.8 };
+  await stores[0]?.webhooks.create("wh", { url: "http://x/", events: [], sandboxId: null, active: true }, "whsec_1");
+  const message = { id: "wd", type: "webhook.test", eventSeq: null, body: "{}" };
+  const kept = await stores[0]?.deliveries.addFinished("wh", message, "delivered", result);
+  expect(kept?.last).toEqual({ ...result, responseBody: "a\uFFFDb\uFFFD" });
+});
+
+it("agrees on the time, and on the first keys", async () => {
+  const times = stores.map((store) => store.clock.now());
+  expect(Math.max(...times) - Math.min(...times)).toBeLessThan(100);
+  const made = await each(9, (store, i) => store.keys.putFirst({ id: "api", name: "api", role: "api", hash: `h${i}`, createdAt: 1 }));
+  expect(new Set(made.map((key) => key.hash)).size).toBe(1);
+});
