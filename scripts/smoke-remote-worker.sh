@@ -157,8 +157,10 @@ YAML
 echo "\$ CAISSON_CONFIG=worker.yaml $caisson worker"
 CAISSON_CONFIG=worker.yaml "$caisson" worker >worker.log 2>&1 &
 worker_pid=$!
+# Online, and with what it can do: that is known once its providers have been tried.
 worker_is_online() {
-  curl -sSf -H "X-API-Key: dev-api-key-dev-api-key-dev-api-key" "$api/api/v1/workers?state=online" | grep -q '"id":"worker-a"'
+  curl -sSf -H "X-API-Key: dev-api-key-dev-api-key-dev-api-key" "$api/api/v1/workers/worker-a" |
+    node -e 'const w = JSON.parse(require("node:fs").readFileSync(0, "utf8")); process.exit(w.state === "online" && w.providers.length > 0 ? 0 : 1)'
 }
 until_true "the worker was online" 60 "$worker_pid" worker_is_online
 echo "   ok: it is online"

@@ -59,7 +59,7 @@ export class Workers {
    * A token with which one machine becomes a worker, once: `caisson worker join URL --token TOKEN` there. It is in this answer
    * only.
    *
-   * ```ts no-run
+   * ```ts
    * const { token, expires_at } = await client.workers.invite({ token_ttl: "10m" });
    * console.log(`caisson worker join ${client.url} --token ${token}   # until ${expires_at}`);
    * ```
@@ -71,7 +71,7 @@ export class Workers {
   /**
    * Gives it no new sandboxes; those it has stay. It holds across restarts, until `undrain`.
    *
-   * ```ts no-run
+   * ```ts
    * await client.workers.drain(sandbox.workerId);
    * await client.workers.undrain(sandbox.workerId);
    * ```
@@ -83,7 +83,7 @@ export class Workers {
   /**
    * Gives it sandboxes again.
    *
-   * ```ts no-run
+   * ```ts
    * const { state } = await client.workers.undrain(sandbox.workerId); // online
    * ```
    */

@@ -1,6 +1,6 @@
 import { askAcceptance, IdentityFiles, inspectFiles, type Acceptance, type IdentityCheck } from "@caisson/worker";
 import type { Command } from "commander";
-import { resolveDataDir } from "../config/data-dir.ts";
+import { resolveWorkerDir } from "../config/data-dir.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { printable } from "../terminal/printable.ts";
@@ -21,7 +21,7 @@ export function addWorkerIdentityCommand(worker: Command, done: Done): void {
 
 async function identity(options: CommonOptions): Promise<number> {
   const config = loadConfig({ path: options.config, env: process.env });
-  const dataDir = resolveDataDir(config);
+  const dataDir = resolveWorkerDir(config);
   using held = await openWorkerCredentials({ config, dataDir, log: () => undefined });
   const checks = held.joined === undefined ? [] : await inspectFiles(held.joined, new IdentityFiles(identityDir(dataDir)).joinedPath);
   const acceptance = await askAcceptance(held.source, held.controlPlaneUrl);

@@ -1,7 +1,7 @@
 import { CaissonError, isCaissonError, systemClock, workerIdSchema } from "@caisson/contract";
 import { joinInstallation, type JoinedIdentity } from "@caisson/worker";
 import type { Command } from "commander";
-import { resolveDataDir } from "../config/data-dir.ts";
+import { resolveWorkerDir } from "../config/data-dir.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { usageError } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
@@ -50,7 +50,7 @@ async function join(given: string, options: JoinOptions): Promise<JoinedIdentity
       "Take 1 to 63 lower-case letters, digits, dots, dashes or underscores.",
     );
   const caCertificates = trustedCertificates(config.worker);
-  const dir = identityDir(resolveDataDir(config));
+  const dir = identityDir(resolveWorkerDir(config));
   const attempt = (workerId: string | undefined): Promise<JoinedIdentity> =>
     joinInstallation({
       dir,

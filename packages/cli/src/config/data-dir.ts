@@ -14,3 +14,11 @@ export function resolveDataDir(config: Pick<Config, "data_dir">): string {
 export function resolveDatabasePath(config: Pick<Config, "data_dir" | "database">): string {
   return resolve(resolveDataDir(config), config.database.path ?? "caisson.db");
 }
+
+/**
+ * Folder of what this machine keeps as a worker of a server elsewhere: one of its own below the data folder, so that a server
+ * and a worker on one machine need no settings to live beside each other.
+ */
+export function resolveWorkerDir(config: Pick<Config, "data_dir">): string {
+  return join(resolveDataDir(config), "joined");
+}

@@ -27,6 +27,7 @@ import { readServerFile, serverFilePath } from "../client/local-server.ts";
 import { resolveDataDir } from "../config/data-dir.ts";
 import { advertisedUrl } from "./advertised-url.ts";
 import { agreeOnKeys, type Credentials } from "./credentials.ts";
+import { localFacts } from "./local-facts.ts";
 import { bindLocalWorker, localWorkerId } from "./local-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
 import { openHost } from "./open-host.ts";
@@ -91,7 +92,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     guestOf: (opener) => new GuestClient(opener),
   });
   opening.defer(() => orchestrator.close());
-  if (host !== undefined) orchestrator.attach(host);
+  if (host !== undefined) orchestrator.attach(host, localFacts(host, config, dataDir, logger));
   await orchestrator.start();
   const workerLinks = openWorkerLinks({ controlPlaneId, identities, sessions: orchestrator.sessions, store, logger });
   opening.use(workerLinks);

@@ -16,7 +16,7 @@ import { createWorkerServer, type DirectControl, type HttpServer } from "@caisso
 import { ControlLoss, ControlPlanes, HeartbeatSource, LinkListener, WorkerLease, type ControlNews } from "@caisson/worker";
 import { serveHost, type ControlClient } from "@caisson/worker-link";
 import type { Logger } from "pino";
-import { resolveDataDir } from "../config/data-dir.ts";
+import { resolveWorkerDir } from "../config/data-dir.ts";
 import { logFunction } from "../serve/create-logger.ts";
 import { openDataDir } from "../serve/open-data-dir.ts";
 import { openHost } from "../serve/open-host.ts";
@@ -57,7 +57,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   const [clock, random, log] = [systemClock, systemRandom, logFunction(logger)];
   const heartbeatMs = parseDuration(config.worker.heartbeat_interval) ?? 0;
   if (heartbeatMs > MAX_HEARTBEAT_MS) throw new CaissonError("invalid_request", "worker.heartbeat_interval is at most 30s.");
-  const dataDir = opening.use(openDataDir(resolveDataDir(config))).path;
+  const dataDir = opening.use(openDataDir(resolveWorkerDir(config))).path;
   let urls: readonly string[] = [];
   const identity = opening.use(await openWorkerCredentials({ config, dataDir, log, urls: () => urls }));
   const { workerId, source: credentials, known } = identity;
