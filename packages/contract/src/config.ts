@@ -42,7 +42,7 @@ export const configSchema = z
           .meta({ description: "Domain below which ports of sandboxes are shown, as `<port>-<sandbox>.<preview_domain>`" }),
         preview_url: z.string().optional().meta({
           description:
-            "Scheme, `preview_domain` and port with which browsers reach previews, such as `https://preview.example.org`. Default: `http` and the port that the server listens on",
+            "Scheme, `preview_domain` and port with which browsers reach previews, such as `https://preview.example.org`. Default: the scheme and port that the server listens on",
         }),
         advertise_url: httpUrl.optional().meta({
           description:
@@ -53,8 +53,12 @@ export const configSchema = z
         }),
         tls: z
           .strictObject({
-            cert_file: z.string().min(1).optional().meta({ description: "Certificate chain, PEM. With it the server speaks HTTPS only" }),
-            key_file: z.string().min(1).optional().meta({ description: "Its private key, PEM" }),
+            cert_file: z
+              .string()
+              .min(1)
+              .optional()
+              .meta({ description: "Certificate chain, PEM. With it the server speaks HTTPS only; looked at again every minute" }),
+            key_file: z.string().min(1).optional().meta({ description: "Its private key, PEM; needed with `cert_file`" }),
           })
           .prefault({}),
         cors_allowed_origins: z.array(z.string()).default([]).meta({ description: "Origins that browsers may call from; empty for none" }),

@@ -8,7 +8,7 @@ export { fixedKeys, newSigningKeys, readSigningKeys, SIGNING_KEYS, type SigningK
 export { keyIdOf } from "./signed-token.ts";
 export { authoritySchema, issueCertificate, makeAuthority, workerUri, type Authority, type IssuedCertificate } from "./authority.ts";
 // A worker's own
-export { certificateThumbprint, keyThumbprint, makeWorkerKey, readWorkerKey } from "./worker-key.ts";
+export { certificateKeyThumbprint, certificateThumbprint, keyThumbprint, makeWorkerKey, readWorkerKey } from "./worker-key.ts";
 export { makeSigningRequest, readSigningRequest, type SigningRequest } from "./signing-request.ts";
 export { signProof, verifyProof, type ProofClaims } from "./worker-proof.ts";
 export { certificateMatches, readHeldToken, tokenLifeMs, type HeldToken } from "./held-credentials.ts";

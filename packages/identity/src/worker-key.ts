@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate, type KeyObject } from "node:crypto";
 import { CaissonError } from "@caisson/contract";
 import { calculateJwkThumbprint, type JWK } from "jose";
 
@@ -44,4 +44,13 @@ export function keyThumbprint(key: KeyObject): Promise<string> {
 /** What names a certificate: SHA-256 of its DER, base64url (`x5t#S256`). */
 export function certificateThumbprint(der: Uint8Array): string {
   return createHash("sha256").update(der).digest("base64url");
+}
+
+/** Thumbprint of the key in a certificate (DER); undefined for what is none. */
+export async function certificateKeyThumbprint(der: Uint8Array): Promise<string | undefined> {
+  try {
+    return await keyThumbprint(new X509Certificate(der).publicKey);
+  } catch {
+    return undefined; // not a certificate, or one with a key that no worker has
+  }
 }

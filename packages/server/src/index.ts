@@ -1,3 +1,4 @@
+export type { TlsOptions } from "./http/tls-options.ts";
 export { createServer } from "./create-server.ts";
 export type { HttpServer } from "./http/serve-app.ts";
 export { DEFAULT_LIMITS, type ServerLimits, type ServerOptions } from "./server-options.ts";

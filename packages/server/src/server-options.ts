@@ -3,6 +3,7 @@ import type { DataOperations, ImageOperations, Operations, WorkerIdentities, Wor
 import type { GrantSigner, GrantVerifier, SandboxAccess } from "@caisson/identity";
 import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
+import type { TlsOptions } from "./http/tls-options.ts";
 import type { PreviewOptions } from "./previews/preview-options.ts";
 import type { WorkerLinks } from "./worker-links/worker-links.ts";
 
@@ -70,6 +71,8 @@ export interface ServerOptions {
   readonly execTimeoutMs: number;
   /** Longest timeout of a command, in ms; 0 for no bound. */
   readonly maxExecTimeoutMs: number;
+  /** With it the server speaks HTTPS only. */
+  readonly tls?: TlsOptions;
   /** Who is a worker. Absent: nobody can become one here. */
   readonly identities?: WorkerIdentities;
   /** Links with workers; closed with the server. Absent: none are taken. */

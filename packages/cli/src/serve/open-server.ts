@@ -27,11 +27,13 @@ import { readServerFile, serverFilePath } from "../client/local-server.ts";
 import { resolveDataDir } from "../config/data-dir.ts";
 import { advertisedUrl } from "./advertised-url.ts";
 import { agreeOnKeys, type Credentials } from "./credentials.ts";
+import { logFunction } from "./create-logger.ts";
 import { localFacts } from "./local-facts.ts";
 import { bindLocalWorker, localWorkerId } from "./local-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
 import { openHost } from "./open-host.ts";
 import { openStore } from "./open-store.ts";
+import { openTlsFiles } from "./tls-files.ts";
 import { openTokens } from "./open-tokens.ts";
 import { openWorkerLinks } from "./open-worker-links.ts";
 import { verifyStoredKeys } from "./stored-keys.ts";
@@ -97,6 +99,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   const workerLinks = openWorkerLinks({ controlPlaneId, identities, sessions: orchestrator.sessions, store, logger });
   opening.use(workerLinks);
 
+  const tls = openTlsFiles(config.server.tls, [(await identities.keys.authority()).certificate]);
   const server = await createServer({
     operations: orchestrator,
     images: new WorkerImages({ hosts, store, clock: systemClock, logger }),
@@ -107,8 +110,10 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     workerLinks: workerLinks.links,
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
+    ...(tls === undefined ? {} : { tls: tls.current }),
     previews: {
       domain: previewDomain,
+      scheme: tls === undefined ? "http" : "https",
       ...(config.server.preview_url === undefined ? {} : { url: config.server.preview_url }),
     },
     execTimeoutMs: parseDuration(config.defaults.exec_timeout) ?? 0,
@@ -118,6 +123,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     random,
   });
   opening.defer(() => server.close());
+  if (tls !== undefined) opening.use(tls.follow((changed) => server.setTls(changed), systemClock, logFunction(logger)));
   const url = await server.listen(config.server).catch((error: unknown) => Promise.reject(explainListen(error, config.server)));
   writePrivateFile(serverFilePath(dataDir), `${JSON.stringify({ url, pid: process.pid })}\n`);
   opening.defer(() => {

@@ -10,6 +10,7 @@ import {
   type WorkerInvitation,
 } from "@caisson/contract";
 import {
+  certificateKeyThumbprint,
   certificateThumbprint,
   checkNonce,
   keyIdOf,
@@ -89,7 +90,7 @@ export class RegisteredIdentities implements WorkerIdentities {
         );
       const nonce = await this.#provenNonce(proof, signed);
       checkNonce(await this.keys.nonceKey(), nonce, this.#options.clock.now());
-      checkCertificate(certificate, signed);
+      await checkCertificate(certificate, signed);
       if (!(await this.#options.store.workerIdentities.useNonce(nonce, 2 * LINK_NONCE_MS)))
         throw refused("nonce_used", "The proof was used before; ask for a new nonce.");
       await this.#options.store.workerIdentities.confirm(signed.refreshId);
@@ -123,7 +124,7 @@ export class RegisteredIdentities implements WorkerIdentities {
       const identity = await this.#identify(signed);
       if ((await this.#provenNonce(proof, signed)) !== nonce)
         throw refused("nonce_invalid", "The proof is over another nonce than was sent.");
-      checkCertificate(answer.certificate, signed);
+      await checkCertificate(answer.certificate, signed);
       await this.#options.store.workerIdentities.confirm(signed.refreshId);
       return identity;
     });
@@ -176,7 +177,9 @@ export class RegisteredIdentities implements WorkerIdentities {
   }
 }
 
-function checkCertificate(certificate: Uint8Array | undefined, signed: WorkerToken): void {
-  if (certificate !== undefined && certificateThumbprint(certificate) !== signed.certificateThumbprint)
+/** A worker that renews its credentials may show a certificate and a token that came one after the other: of the same key they are as good. */
+async function checkCertificate(certificate: Uint8Array | undefined, signed: WorkerToken): Promise<void> {
+  if (certificate === undefined || certificateThumbprint(certificate) === signed.certificateThumbprint) return;
+  if ((await certificateKeyThumbprint(certificate)) !== signed.keyThumbprint)
     throw refused("certificate_mismatch", "The certificate of the connection is not the one that the token is bound to.");
 }

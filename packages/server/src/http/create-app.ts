@@ -18,6 +18,7 @@ import { logRequest } from "./request-log.ts";
 import { RequestScope } from "./request-scope.ts";
 import { RouteTable } from "./route-table.ts";
 import { SECURITY_HEADERS } from "./security-headers.ts";
+import type { TlsOptions } from "./tls-options.ts";
 import { upgradeOf } from "./upgrade.ts";
 import { validatorCompiler } from "./validation.ts";
 
@@ -27,6 +28,8 @@ const LINGER_MS = 5_000;
 /** What an application is made of, beside its routes. */
 export interface AppParts extends Pick<DataServices, "limits" | "clock" | "random" | "logger" | "corsAllowedOrigins"> {
   readonly live: LiveRequests;
+  /** With it the server speaks HTTPS only. */
+  readonly tls?: TlsOptions;
   /** Shows ports of sandboxes. Default: nobody does here. */
   readonly previewServer?: PreviewServer;
   readonly authenticate: Authenticator;
@@ -48,7 +51,7 @@ export function createApp(services: AppParts): App {
     bodyLimit: limits.jsonBodyBytes,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    serverFactory: (handler) => createHttpServer(limits, handler, previews),
+    serverFactory: (handler) => createHttpServer(limits, handler, previews, services.tls),
     routerOptions: { querystringParser: parseQuery, maxParamLength: 1024 },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => {

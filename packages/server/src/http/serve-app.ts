@@ -1,8 +1,10 @@
 import { Server as NetServer, type AddressInfo } from "node:net";
+import { Server as TlsServer } from "node:tls";
 import type { Clock } from "@caisson/contract";
 import type { ServerLimits } from "../server-options.ts";
 import type { App } from "./app.ts";
 import type { LiveRequests } from "./live-requests.ts";
+import { nodeTls, type TlsOptions } from "./tls-options.ts";
 
 /** The HTTP side of a control plane or a worker. */
 export interface HttpServer {
@@ -10,6 +12,8 @@ export interface HttpServer {
   readonly app: App;
   /** Listens and returns the URL. Port 0 takes any free one. */
   listen(address: { readonly host: string; readonly port: number }): Promise<string>;
+  /** Shows another certificate to whoever connects from now on. Throws for one that does not fit its key, and keeps the old one. */
+  setTls(tls: TlsOptions): void;
   /**
    * Stops accepting, ends streams with an `error` record `shutting_down`, waits for the rest until the deadline, then
    * breaks what is left. Nothing in a sandbox is stopped. Repeating it is fine.
@@ -50,7 +54,11 @@ export function serveApp(app: App, { live, clock, limits, idle }: ServeAppOption
     listen: async ({ host, port }) => {
       await app.listen({ host, port });
       const { address, port: bound, family } = app.server.address() as AddressInfo;
-      return `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`;
+      const scheme = app.server instanceof TlsServer ? "https" : "http";
+      return `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${bound}`;
+    },
+    setTls: (tls) => {
+      if (app.server instanceof TlsServer) app.server.setSecureContext(nodeTls(tls));
     },
     close: () => (closed ??= close()),
   };

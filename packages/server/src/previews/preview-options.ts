@@ -5,8 +5,10 @@ import type { SandboxOwner } from "@caisson/control";
 export interface PreviewOptions {
   /** Domain below which every port of every sandbox has a host of its own, in lower case. */
   readonly domain: string;
-  /** Scheme, domain and port with which browsers reach them; absent: `http` and the port that the server listens on. */
+  /** Scheme, domain and port with which browsers reach them; absent: the scheme and the port that the server listens on. */
   readonly url?: string;
+  /** Scheme of the server, for where there is no `url`. Default: `http`. */
+  readonly scheme?: "http" | "https";
 }
 
 /** Checks the options: an address that nobody could open is told at the start. */
@@ -32,7 +34,7 @@ export function previewsOf(own: PreviewOptions, owner: Pick<SandboxOwner, "previ
 
 /** Address of a port's preview, for a server that is reached at `localPort`. */
 export function previewUrl(options: PreviewOptions, sandboxId: string, port: number, localPort: number | undefined): string {
-  const url = new URL(options.url ?? `http://${options.domain}${localPort === undefined ? "" : `:${localPort}`}`);
+  const url = new URL(options.url ?? `${options.scheme ?? "http"}://${options.domain}${localPort === undefined ? "" : `:${localPort}`}`);
   url.hostname = `${port}-${sandboxId}.${options.domain}`;
   return url.href;
 }

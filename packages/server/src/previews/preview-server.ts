@@ -132,7 +132,8 @@ export class PreviewServer {
 
   /** How browsers reach previews. */
   get #scheme(): "http" | "https" {
-    return this.#services.previews.url?.startsWith("https:") === true ? "https" : "http";
+    const { url, scheme = "http" } = this.#services.previews;
+    return url === undefined ? scheme : url.startsWith("https:") ? "https" : "http";
   }
 
   /** The connection of a client that goes on sending what nobody reads is broken after a while. */
