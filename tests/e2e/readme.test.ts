@@ -36,7 +36,7 @@ class Shell {
   #output = "";
 
   constructor(env: NodeJS.ProcessEnv) {
-    this.#child = spawn("bash", ["--noprofile", "--norc"], { cwd: ROOT, env, stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = spawn("bash", ["--noprofile", "--norc"], { cwd: ROOT, env, stdio: ["pipe", "pipe", "pipe"], detached: true });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on("data", (chunk: Buffer) => (this.#output += chunk.toString()));
     }
@@ -56,8 +56,9 @@ class Shell {
     }
   }
 
+  /** Ends it and what it left in the background, which is of its process group. */
   close(): void {
-    this.#child.kill();
+    if (this.#child.pid !== undefined && this.#child.exitCode === null) process.kill(-this.#child.pid, "SIGTERM");
   }
 }
 
