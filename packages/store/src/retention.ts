@@ -51,6 +51,7 @@ export async function purge(db: Kysely<Tables>, now: number, retention: Retentio
   const events = await removeEvents(db, now - retention.eventMs, retention.eventCount);
   const processes = await removeProcesses(db, now - retention.execLogMs, retention.execLogCount);
   const deliveries = await removeDeliveries(db, now - retention.deliveryMs);
+  await removeWorkers(db, now - retention.endedMs);
   const most = Math.max(sandboxes, keys, events, processes, deliveries);
   return { sandboxes, keys, events, processes, deliveries, more: most >= BATCH };
 }
@@ -155,6 +156,18 @@ async function removeProcesses(db: Kysely<Tables>, before: number, count: number
     }
     return Number(removed);
   });
+}
+
+/** Removes workers that were removed long ago, once no lease names them. */
+async function removeWorkers(db: Kysely<Tables>, before: number): Promise<void> {
+  await db
+    .deleteFrom("workers")
+    .where("state", "=", "removed")
+    .where("updated_at", "<=", before)
+    .where((where) =>
+      where.not(where.exists(where.selectFrom("leases").select("leases.sandbox_id").whereRef("leases.worker_id", "=", "workers.id"))),
+    )
+    .execute();
 }
 
 async function removeDeliveries(db: Kysely<Tables>, before: number): Promise<number> {

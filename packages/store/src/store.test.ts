@@ -3,14 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { openSqlite } from "./open-sqlite.ts";
-import { describeStore } from "./store-suite.ts";
+import { describeStore, type StoreDescriptor } from "./store-suite.ts";
+import { describeWorkers } from "./worker-suite.ts";
 
-describeStore({
+const inMemory: StoreDescriptor = {
   name: "SQLite in memory",
   ownTime: true,
   open: (clock) => openSqlite({ path: ":memory:", clock }),
   remove: () => Promise.resolve(),
-});
+};
+describeStore(inMemory);
+describeWorkers(inMemory);
 
 let folder = "";
 describeStore({

@@ -8,6 +8,9 @@ import type { Refused } from "./refusal.ts";
 /** Age of what is known from which it is looked at again before a request is refused, in ms. */
 const OLD_MS = 50;
 
+/** Time that a worker in this process has to find out what it can do, while a request waits for it, in ms. */
+const ARRIVAL_MS = 10_000;
+
 /** What a placer needs. */
 export interface PlacerOptions {
   readonly random: Random;
@@ -37,7 +40,9 @@ export class Placer {
       return await attempt();
     } catch (error) {
       // Room may have come since the rows were read: nobody is turned away by what is old.
-      if (!isCaissonError(error, "no_capacity", "worker_unavailable") || !directory.refresh(OLD_MS)) throw error;
+      if (!isCaissonError(error, "no_capacity", "worker_unavailable")) throw error;
+      const more = (await directory.arrivals(ARRIVAL_MS)) || directory.refresh(OLD_MS);
+      if (!more) throw error;
       return attempt();
     }
   }

@@ -12,7 +12,7 @@ const HEARTBEAT_MS = 10_000;
 /** Rest after a heartbeat that failed, in ms. */
 const RETRY_MS = 2_000;
 /** Time a worker has to say how it is, in ms. */
-const DESCRIBE_MS = 5_000;
+const DESCRIBE_MS = 15_000;
 
 /** What a worker says of itself, without the order of its heartbeats. */
 export type WorkerFacts = Omit<Heartbeat, "session" | "sequence">;
@@ -45,7 +45,7 @@ export class AttachedWorker {
     this.#loop = new Loop({ name: `heartbeat ${host.workerId}`, clock, logger, round: (signal) => this.#round(signal) });
   }
 
-  /** Resolves when the first heartbeat was taken or failed. */
+  /** Resolves when the first heartbeat was taken, or when there will be none. */
   get heard(): Promise<void> {
     return this.#heard.promise;
   }
@@ -65,6 +65,7 @@ export class AttachedWorker {
       await this.#loop.run(AbortSignal.any([signal, session.ended]));
     } finally {
       session.close();
+      this.#heard.resolve();
     }
   }
 
@@ -75,12 +76,11 @@ export class AttachedWorker {
       const told = await withDeadline(deadline, (inner) => facts?.(inner) ?? described(host, clock.now(), inner));
       this.#sequence += 1;
       await this.#session?.heartbeat({ ...told, session: this.#run, sequence: this.#sequence });
+      this.#heard.resolve();
     } catch (error) {
       const outcome = toCaissonError(error);
       if (!signal.aborted) logger.warn({ worker_id: host.workerId, outcome: outcome.code, err: error }, "a heartbeat failed");
       return RETRY_MS;
-    } finally {
-      this.#heard.resolve();
     }
     return HEARTBEAT_MS;
   }

@@ -101,10 +101,11 @@ export class Fleet {
 
   /** Adds a worker that has no link: its heartbeats are made here, until the fleet ends or it is removed. */
   attach(host: SandboxHost, facts?: (signal: AbortSignal) => Promise<WorkerFacts>): void {
-    const { clock, logger, random, signal, store } = this.#options;
+    const { clock, directory, logger, random, signal, store } = this.#options;
     const parts = { clock, random, store, logger, sessions: this.sessions, host };
     const worker = new AttachedWorker({ ...parts, ...(facts === undefined ? {} : { facts }) });
     this.#attached.add(worker);
+    directory.expect(worker.heard);
     if (this.#started) this.#run(worker.run(signal));
   }
 

@@ -23,6 +23,7 @@ export interface WorkerDirectoryOptions {
 export class WorkerDirectory {
   readonly #options: WorkerDirectoryOptions;
   readonly #reading = new SingleFlight<readonly WorkerRecord[]>();
+  readonly #expected = new Set<Promise<void>>();
   #rows: readonly WorkerRecord[] | undefined;
   #readAt = 0;
   /** Grows with everything that makes rows read before it old. */
@@ -54,6 +55,23 @@ export class WorkerDirectory {
   late({ lastHeartbeatAt, state }: WorkerRecord): boolean {
     if (lastHeartbeatAt === null || state === "removed") return false;
     return this.#options.clock.now() - lastHeartbeatAt > this.#options.lateAfterMs;
+  }
+
+  /** A worker will be heard soon: those who find none wait for it. */
+  expect(heard: Promise<void>): void {
+    this.#expected.add(heard);
+    void heard.finally(() => this.#expected.delete(heard));
+  }
+
+  /** Waits for workers that will be heard soon, for `ms` at most; whether there was any to wait for. */
+  async arrivals(ms: number): Promise<boolean> {
+    if (this.#expected.size === 0) return false;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = this.#options.clock.schedule(ms, resolve);
+    await Promise.race([promise, ...this.#expected]);
+    timer.cancel();
+    this.forget();
+    return true;
   }
 
   /** Something was promised, or given back with negative amounts: counted until the rows are read again. */

@@ -52,7 +52,8 @@ export class WorkerHeartbeats {
     await this.#follow(of.workerId, taken, heartbeat.draining);
     const reply = {
       lease_ms: settings.unreachableAfterMs,
-      send_providers: taken.providersDigest !== heartbeat.providers_digest,
+      // One that does not know them itself yet says so by an empty digest.
+      send_providers: heartbeat.providers_digest !== "" && taken.providersDigest !== heartbeat.providers_digest,
       drain: taken.adminDrain,
       control_planes: [...controlPlanes.reachable],
       keys: { keys: [...(await keys()).keys] },

@@ -2,7 +2,8 @@ import { systemClock } from "@caisson/contract";
 import { TestPostgres } from "@caisson/testkit";
 import { afterAll, beforeAll } from "vitest";
 import { openPostgres } from "../open-postgres.ts";
-import { describeStore } from "../store-suite.ts";
+import { describeStore, type StoreDescriptor } from "../store-suite.ts";
+import { describeWorkers } from "../worker-suite.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -10,9 +11,11 @@ beforeAll(async () => {
 });
 afterAll(() => postgres[Symbol.asyncDispose]());
 
-describeStore({
+const onPostgres: StoreDescriptor = {
   name: "PostgreSQL",
   ownTime: false,
   open: (time) => openPostgres({ dsn: postgres.makeDatabase(), clock: systemClock, time }),
   remove: () => Promise.resolve(),
-});
+};
+describeStore(onPostgres);
+describeWorkers(onPostgres);

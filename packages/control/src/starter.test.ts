@@ -1,0 +1,82 @@
+import { CaissonError } from "@caisson/contract";
+import { describe, expect, it } from "vitest";
+import { FleetWorld } from "./testing/fleet-world.ts";
+
+describe("a creation that fails on one worker", () => {
+  it("goes to the next, once each, under a higher epoch, after the first has nothing of it", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const workers = await Promise.all(["w1", "w2", "w3"].map((id) => world.worker(id, [a])));
+    const fail = (name: string) => () => Promise.reject(new CaissonError("provider_failed", `${name} cannot`));
+    for (const worker of workers.slice(0, 2)) worker.machine.onStart = fail(worker.id);
+    const made = await world.until(Promise.all([1, 2, 3].map(() => a.orchestrator.create({ memory_mb: 64 }))));
+    for (const { worker_id: on } of made) expect(on).toBe("w3");
+    const moved = made.find(({ placement }) => (placement?.refused.length ?? 0) === 2);
+    expect(moved?.placement).toMatchObject({ worker_id: "w3", strategy: "only" });
+    const { id } = moved ?? { id: "" };
+    expect(moved?.placement?.refused.map(({ code }) => code)).toEqual(["provider_failed", "provider_failed"]);
+    const called = workers.map(({ machine }) => machine.calls.filter((call) => call.includes(id)).join(", "));
+    expect(new Set(called)).toEqual(new Set([`start ${id} 1, destroy ${id} 2`, `start ${id} 2, destroy ${id} 3`, `start ${id} 3`]));
+    expect((await world.events("sandbox.placed")).filter(({ sandbox_id: of }) => of === id)).toHaveLength(2);
+    const reserved = await Promise.all(workers.map(async (worker) => (await worker.shown(a)).reserved));
+    expect(reserved.map(({ sandboxes, memory_mb }) => [sandboxes, memory_mb])).toEqual([
+      [0, 0],
+      [0, 0],
+      [3, 192],
+    ]);
+    expect(await world.store.sandboxes.lease(id)).toEqual({ workerId: "w3", epoch: 3 });
+  });
+
+  it("stays where it is while that worker did not confirm", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const [w1, w2] = await Promise.all([world.worker("w1", [a]), world.worker("w2", [a])]);
+    await world.until(a.orchestrator.create({ worker_id: "w2" }));
+    w1.machine.onStart = () => Promise.reject(new CaissonError("provider_failed", "no"));
+    w1.machine.onDestroy = () => Promise.reject(new CaissonError("worker_unavailable", "the answer is lost"));
+    const made = a.orchestrator.create({});
+    await world.pass(20_000);
+    expect(w1.machine.calls.filter((call) => call.startsWith("destroy")).length).toBeGreaterThan(2);
+    expect(w2.machine.calls).toHaveLength(1);
+    w1.machine.onDestroy = undefined;
+    expect(await world.until(made)).toMatchObject({
+      worker_id: "w2",
+      state: "running",
+      placement: { refused: [{ worker_id: "w1", code: "provider_failed" }] },
+    });
+  });
+
+  it("goes elsewhere at once when there was no way to ask the first", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const [w1] = await Promise.all([world.worker("w1", [a]), world.worker("w2", [a])]);
+    await world.until(a.orchestrator.create({ worker_id: "w2" }));
+    const made = a.orchestrator.create({});
+    // Chosen, and gone before it was asked.
+    w1.cutOff();
+    expect(await world.until(made)).toMatchObject({ worker_id: "w2", state: "running" });
+    expect(w1.machine.calls).toEqual([]);
+  });
+
+  it("ends with what the first one said when nobody else can", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const workers = await Promise.all(["w1", "w2"].map((id) => world.worker(id, [a])));
+    for (const { machine, id } of workers) machine.onStart = () => Promise.reject(new CaissonError("provider_failed", `${id} cannot`));
+    const error = await world.failure(a.orchestrator.create({}));
+    expect(error).toMatchObject({ code: "provider_failed", message: expect.stringMatching(/^w[12] cannot$/) });
+    const first = (await world.events("sandbox.created"))[0]?.data["worker_id"] as string;
+    expect((error as CaissonError).message).toBe(`${first} cannot`);
+    await world.pass(1_000);
+    for (const worker of workers) expect((await worker.shown(a)).reserved.sandboxes).toBe(0);
+  });
+
+  it("is not tried elsewhere when the request is at fault", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const workers = await Promise.all(["w1", "w2"].map((id) => world.worker(id, [a])));
+    for (const { machine } of workers) machine.onStart = () => Promise.reject(new CaissonError("no_such_user", "nobody"));
+    expect(await world.failure(a.orchestrator.create({ user: "nobody" }))).toMatchObject({ code: "no_such_user" });
+    expect(workers.flatMap(({ machine }) => machine.calls.filter((call) => call.startsWith("start")))).toHaveLength(1);
+  });
+});

@@ -1,0 +1,258 @@
+import { describe, expect, it } from "vitest";
+import { FleetWorld } from "../testing/fleet-world.ts";
+
+describe("heartbeats", () => {
+  it("make a worker known, keep its row, and answer with all that it needs", async () => {
+    await using world = await FleetWorld.open();
+    const keys = { keys: [{ kty: "OKP", kid: "k1" }] };
+    const a = await world.plane("a", { keys: async () => keys });
+    await world.plane("b");
+    await world.pass(5_000);
+    const worker = await world.worker("w1", [], { labels: { zone: "x" }, preview_domain: "w1.example.org" });
+    const session = await worker.link(a);
+    expect(await session.heartbeat(worker.heartbeat())).toEqual({
+      lease_ms: 90_000,
+      send_providers: false,
+      drain: false,
+      control_planes: [
+        { id: "a", url: "http://a" },
+        { id: "b", url: "http://b" },
+      ],
+      now: world.clock.now(),
+      keys,
+    });
+    expect(await worker.shown(a)).toMatchObject({
+      id: "w1",
+      state: "online",
+      late: false,
+      credential: "static",
+      labels: { zone: "x" },
+      preview_domain: "w1.example.org",
+      providers: [{ name: "memory" }],
+    });
+    expect((await world.events("worker.added", "worker.online")).map(({ resource_id: id, type }) => [id, type])).toEqual([
+      ["w1", "worker.added"],
+      ["w1", "worker.online"],
+    ]);
+  });
+
+  it("carry providers only when they changed, and ask for those that are not known", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const worker = await world.worker("w1", []);
+    const session = await worker.link(a);
+    const { providers: _, ...without } = worker.heartbeat();
+    expect(await session.heartbeat(without)).toMatchObject({ send_providers: false });
+    expect((await worker.shown(a)).providers).toHaveLength(1);
+    const { providers: __, ...changed } = worker.heartbeat({ providers_digest: "d2" });
+    expect(await session.heartbeat(changed)).toMatchObject({ send_providers: true });
+    expect(await session.heartbeat(worker.heartbeat({ providers_digest: "d2", providers: [] }))).toMatchObject({ send_providers: false });
+    expect((await worker.shown(a)).providers).toEqual([]);
+  });
+
+  it("that are late or of a run before change nothing", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    const worker = await world.worker("w1", [a, b]);
+    const session = worker.links.get("a")?.session;
+    const old = worker.heartbeat({ labels: { age: "old" } });
+    await session?.heartbeat(worker.heartbeat({ labels: { age: "new" } }));
+    expect(await session?.heartbeat(old)).toMatchObject({ lease_ms: 90_000 });
+    expect((await worker.shown(a)).labels).toEqual({ age: "new" });
+    // The process is another one: what the one before still says is refused.
+    worker.run = "run-2";
+    worker.sequence = 0;
+    await worker.link(a);
+    worker.run = "run-1";
+    worker.sequence = 50;
+    const before = worker.links.get("b")?.session;
+    await expect(before?.heartbeat(worker.heartbeat())).rejects.toMatchObject({ code: "lease_lost" });
+    expect(before?.ended.aborted).toBe(true);
+    expect(await world.store.workers.get("w1")).toMatchObject({ session: "run-2", previousSession: "run-1", sequence: 1 });
+  });
+
+  it("cost one write of one row, whatever the number of sandboxes", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const worker = await world.worker("w1", [a]);
+    for (let i = 0; i < 20; i += 1) await world.until(a.orchestrator.create({}));
+    const before = await world.store.workers.get("w1");
+    const seq = (await world.events()).length;
+    await worker.beat();
+    const { lastHeartbeatAt: _, sequence: __, updatedAt: ___, ...rest } = (await world.store.workers.get("w1")) ?? {};
+    expect(before).toMatchObject(rest);
+    expect(await world.events()).toHaveLength(seq);
+  });
+});
+
+describe("silence", () => {
+  it("is late, then unreachable, and its end makes all as it was", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const worker = await world.worker("w1", [a]);
+    const [lives, dies] = await world.until(Promise.all([a.orchestrator.create({}), a.orchestrator.create({})]));
+    await worker.live(100_000);
+    worker.cutOff();
+    await world.pass(29_000);
+    expect(await a.orchestrator.get(lives.id)).toMatchObject({ state: "running" });
+    await world.pass(7_000);
+    expect(await worker.shown(a)).toMatchObject({ state: "online", late: true });
+    expect(await a.orchestrator.get(lives.id)).toMatchObject({
+      state: "unhealthy",
+      reason: { code: "worker_unavailable", message: expect.stringContaining("w1") },
+    });
+    await world.pass(60_000);
+    expect(await worker.shown(a)).toMatchObject({ state: "unreachable" });
+    expect(await a.orchestrator.get(lives.id)).toMatchObject({ state: "missing" });
+    expect(await world.events("worker.unreachable")).toHaveLength(1);
+    expect(await world.failure(a.orchestrator.withGuest(lives.id, "stats", () => Promise.resolve()))).toMatchObject({
+      code: "worker_unavailable",
+      retryAfter: 10,
+      entry: { status: 503 },
+    });
+    worker.machine.boxes.delete(dies.id);
+    worker.machine.haunt("sb1orphan", 1);
+    await worker.link(a);
+    await world.pass(1_000);
+    expect(await worker.shown(a)).toMatchObject({ state: "online", late: false });
+    expect(await a.orchestrator.get(lives.id)).toMatchObject({ state: "running", reason: null });
+    expect(await a.orchestrator.get(dies.id)).toMatchObject({ state: "stopped", reason: { code: "box_gone" } });
+    expect([...worker.machine.boxes.keys()]).toEqual([lives.id]);
+  });
+
+  it("towards one control plane is none while another one hears", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    const worker = await world.worker("w1", [a, b]);
+    const { id } = await world.until(a.orchestrator.create({}));
+    const cut = worker.links.get("a");
+    if (cut !== undefined) cut.host.cut = true;
+    cut?.session.close();
+    worker.links.delete("a");
+    await worker.live(200_000);
+    expect(await worker.shown(a)).toMatchObject({ state: "online", late: false });
+    expect(await a.orchestrator.get(id)).toMatchObject({ state: "running" });
+    // From here there is no way to it, and a caller is told so at once; from there there is.
+    expect(await world.failure(a.orchestrator.create({}))).toMatchObject({ code: "worker_unavailable" });
+    expect(await world.until(b.orchestrator.create({}))).toMatchObject({ state: "running" });
+  });
+
+  it("of a control plane that was stopped is not the workers' fault", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const worker = await world.worker("w1", [a]);
+    const { id } = await world.until(a.orchestrator.create({}));
+    a.kill();
+    await world.pass(600_000);
+    const b = await world.plane("b");
+    await world.pass(20_000);
+    expect(await worker.shown(b)).toMatchObject({ state: "online", late: true });
+    expect(await b.orchestrator.get(id)).toMatchObject({ state: "running" });
+    await worker.link(b);
+    await worker.live(120_000);
+    expect(await b.orchestrator.get(id)).toMatchObject({ state: "running" });
+    expect(await world.events("worker.unreachable")).toEqual([]);
+  });
+
+  it("lets a sandbox end: at its time, or by its user, at once, with its lease", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const worker = await world.worker("w1", [a]);
+    const [unwanted, short, long] = await world.until(
+      Promise.all([a.orchestrator.create({}), a.orchestrator.create({ ttl: "4m" }), a.orchestrator.create({})]),
+    );
+    await worker.live(100_000);
+    worker.cutOff();
+    await world.pass(100_000);
+    const begun = world.clock.monotonic();
+    expect(await world.until(a.orchestrator.destroy(unwanted.id))).toMatchObject({ state: "destroyed" });
+    expect(world.clock.monotonic() - begun).toBeLessThan(100);
+    expect(await world.store.sandboxes.lease(unwanted.id)).toBeUndefined();
+    await world.pass(60_000);
+    expect(await a.orchestrator.get(short.id)).toMatchObject({ state: "expired" });
+    expect(await world.store.sandboxes.lease(short.id)).toBeUndefined();
+    expect((await worker.shown(a)).reserved.sandboxes).toBe(1);
+    expect(worker.machine.boxes.size).toBe(3);
+    await worker.link(a);
+    await world.pass(1_000);
+    expect([...worker.machine.boxes.keys()]).toEqual([long.id]);
+    // By the epoch that came after: a start that was on its way for minutes finds it taken.
+    expect(worker.machine.calls).toContain(`destroy ${short.id} 2`);
+    await expect(
+      worker.machine.start({ sandboxId: short.id, epoch: 1, provider: "memory", image: "host", resources: {}, env: {}, network: "none" }),
+    ).rejects.toMatchObject({ code: "lease_lost" });
+    expect(await world.events("worker.refused")).toEqual([]);
+  });
+});
+
+describe("control planes", () => {
+  it("know each other, and who falls silent is dead", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    const worker = await world.worker("w1", [a, b]);
+    const heard = async (): Promise<string[]> => {
+      const reply = await worker.links.get("a")?.session.heartbeat(worker.heartbeat());
+      return (reply?.control_planes ?? []).map(({ id }) => id);
+    };
+    await world.pass(5_000);
+    expect(await heard()).toEqual(["a", "b"]);
+    b.kill();
+    await world.pass(27_000);
+    expect(await heard()).toEqual(["a"]);
+  });
+
+  it("reconcile a worker one at a time; the claim of a dead one is taken", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    const worker = await world.worker("w1", [a, b]);
+    await worker.live(30_000);
+    expect((await world.store.workers.get("w1"))?.reconciledBy).toBe("a");
+    const { id } = await world.until(a.orchestrator.create({}));
+    a.kill();
+    worker.machine.boxes.delete(id);
+    await worker.live(45_000);
+    expect((await world.store.workers.get("w1"))?.reconciledBy).toBe("b");
+    expect(await b.orchestrator.get(id)).toMatchObject({ state: "stopped" });
+  });
+
+  it("go on with a creation whose driver died, within seconds, and its other callers hear of it", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    const worker = await world.worker("w1", [a, b]);
+    const slow = Promise.withResolvers<void>();
+    worker.machine.onStart = () => slow.promise;
+    const lost = a.orchestrator.create({}, { idempotencyKey: "k" });
+    lost.catch(() => undefined);
+    await world.pass(10_000);
+    const waiting = b.orchestrator.create({}, { idempotencyKey: "k" });
+    await world.pass(1_000);
+    expect(worker.machine.calls).toHaveLength(1);
+    a.kill();
+    worker.machine.onStart = undefined;
+    const begun = world.clock.monotonic();
+    expect(await world.until(waiting)).toMatchObject({ state: "running" });
+    expect(world.clock.monotonic() - begun).toBeLessThan(6_000);
+    expect(worker.machine.calls).toHaveLength(2);
+    // Nobody waits for this one; it is gone on with all the same.
+    slow.resolve();
+  });
+
+  it("write at once after one of them was killed", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    await world.worker("w1", [a, b]);
+    const one = await world.until(a.orchestrator.create({}));
+    a.kill();
+    const begun = world.clock.monotonic();
+    await world.until(b.orchestrator.extend(one.id, 60_000));
+    await world.until(b.orchestrator.create({}));
+    await world.until(b.orchestrator.destroy(one.id));
+    expect(world.clock.monotonic() - begun).toBeLessThan(1_000);
+  });
+});

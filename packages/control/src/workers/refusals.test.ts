@@ -1,0 +1,156 @@
+import { describe, expect, it } from "vitest";
+import { FleetWorld, type Plane, type TestWorker } from "../testing/fleet-world.ts";
+
+interface Two {
+  readonly world: FleetWorld;
+  readonly a: Plane;
+  readonly honest: TestWorker;
+  readonly liar: TestWorker;
+  /** A sandbox of the honest one. */
+  readonly id: string;
+}
+
+/** A worker with a sandbox, and one that lies. */
+async function two(world: FleetWorld): Promise<Two> {
+  const a = await world.plane("a");
+  const [honest, liar] = await Promise.all([world.worker("honest", [a]), world.worker("liar", [a])]);
+  const { id } = await world.until(a.orchestrator.create({ worker_id: "honest" }));
+  return { world, a, honest, liar, id };
+}
+
+const refused = async (world: FleetWorld): Promise<unknown[]> =>
+  (await world.events("worker.refused")).map(({ resource_id: worker, data }) => [worker, data["reason"], data["sandbox_id"]]);
+
+describe("an inventory that lies", () => {
+  it("with a sandbox of another worker, under its epoch or a higher one, is refused and changes no row", async () => {
+    await using world = await FleetWorld.open();
+    const { honest, liar, id } = await two(world);
+    const before = await world.store.sandboxes.get(id);
+    for (const epoch of [1, 7]) {
+      liar.machine.haunt(id, epoch);
+      // Longer than the time in which one lie is told once.
+      for (let passed = 0; passed < 70_000; passed += 10_000) {
+        await liar.live(10_000);
+        await honest.beat();
+      }
+    }
+    const lie = ["liar", "foreign_sandbox", id];
+    expect(await refused(world)).toEqual([lie, lie]);
+    expect(liar.machine.boxes.size).toBe(0);
+    expect(honest.machine.boxes.size).toBe(1);
+    expect(await world.store.sandboxes.get(id)).toEqual(before);
+  });
+
+  it("with a higher epoch of its own sandbox than was given is refused and changes no row", async () => {
+    await using world = await FleetWorld.open();
+    const { honest, id } = await two(world);
+    const before = await world.store.sandboxes.get(id);
+    honest.machine.haunt(id, 5);
+    await honest.live(20_000);
+    expect(await refused(world)).toEqual([["honest", "epoch_too_high", id]]);
+    expect(await world.store.sandboxes.get(id)).toEqual(before);
+  });
+
+  it("with ids of nobody is told of at a bounded rate, and they are destroyed", async () => {
+    await using world = await FleetWorld.open();
+    const { liar } = await two(world);
+    for (let i = 0; i < 50; i += 1) liar.machine.haunt(`sbnobody${i}`, 1);
+    await liar.live(20_000);
+    expect(await refused(world)).toHaveLength(1);
+    expect(liar.machine.boxes.size).toBe(0);
+    await liar.live(60_000);
+    liar.machine.haunt("sbagain", 1);
+    await liar.live(10_000);
+    expect(await world.events("worker.refused")).toMatchObject([{}, { data: { reason: "unknown_sandbox", more_before: 49 } }]);
+  });
+
+  it("is none when it shows what was left of what went elsewhere", async () => {
+    await using world = await FleetWorld.open();
+    const { liar: w1, id, a } = await two(world);
+    await world.until(a.orchestrator.destroy(id));
+    w1.machine.haunt(id, 1);
+    await w1.live(20_000);
+    expect(w1.machine.boxes.size).toBe(0);
+    expect(await refused(world)).toEqual([]);
+  });
+});
+
+describe("what a worker says over its link", () => {
+  it("is about its own sandboxes under their epoch, else forbidden; a lie is reported, lateness is not", async () => {
+    await using world = await FleetWorld.open();
+    const { a, honest, liar, id } = await two(world);
+    const before = await world.store.sandboxes.get(id);
+    const said = liar.links.get("a")?.session;
+    const own = honest.links.get("a")?.session;
+    if (said === undefined || own === undefined) throw new Error("no link");
+    const say = [
+      () => said.report({ sandbox_id: id, epoch: 1 }),
+      () => said.processesChanged({ sandbox_id: id, epoch: 1, key_name: null }),
+      () => said.portAccess({ sandbox_id: id, epoch: 1, port: 80 }),
+      () => own.report({ sandbox_id: id, epoch: 0 }),
+      () => own.report({ sandbox_id: id, epoch: 2 }),
+      () => own.report({ sandbox_id: "sb1hfqv8k3m00a1b2c3d4e5", epoch: 1 }),
+    ];
+    for (const one of say) expect(await world.failure(one())).toMatchObject({ code: "forbidden" });
+    expect(await world.store.sandboxes.get(id)).toEqual(before);
+    expect(await refused(world)).toEqual([
+      ["liar", "foreign_sandbox", id],
+      ["honest", "epoch_too_high", id],
+      ["honest", "unknown_sandbox", "sb1hfqv8k3m00a1b2c3d4e5"],
+    ]);
+    await own.report({ sandbox_id: id, epoch: 1 });
+    expect(await own.portAccess({ sandbox_id: id, epoch: 1, port: 80 })).toEqual({ access: "private" });
+    await world.until(a.orchestrator.publishPort(id, { port: 80, public: true }));
+    expect(await own.portAccess({ sandbox_id: id, epoch: 1, port: 80 })).toEqual({ access: "public" });
+  });
+
+  it("that a box ended is asked about at once, and believed of the one who has it only", async () => {
+    await using world = await FleetWorld.open();
+    const { a, honest, id } = await two(world);
+    honest.machine.boxes.delete(id);
+    await honest.links.get("a")?.session.report({ sandbox_id: id, epoch: 1 });
+    expect(await a.orchestrator.get(id)).toMatchObject({ state: "stopped" });
+  });
+
+  it("counts nothing before it has said that it is there", async () => {
+    await using world = await FleetWorld.open();
+    const { a, honest, id } = await two(world);
+    const session = a.orchestrator.sessions.open(honest.identity, { workerId: "honest" } as never);
+    await expect(session.report({ sandbox_id: id, epoch: 1 })).rejects.toMatchObject({ code: "forbidden" });
+    session.close();
+    expect(honest.links.get("a")?.session.ended.aborted).toBe(false);
+    expect(a.hosts.ids()).toEqual(["honest", "liar"]);
+  });
+
+  it("ends with a newer link, without a moment in which there is none", async () => {
+    await using world = await FleetWorld.open();
+    const { a, honest } = await two(world);
+    const older = honest.links.get("a")?.session;
+    const seen: boolean[] = [];
+    a.hosts.onChange((workerId) => void seen.push(a.hosts.get(workerId) !== undefined));
+    await honest.link(a);
+    expect(older?.ended.reason).toMatchObject({ code: "conflict" });
+    expect(seen).toEqual([true]);
+    older?.close();
+    expect(a.hosts.get("honest")).toBeDefined();
+  });
+
+  it("is refused once its credential is no longer good, or has ended", async () => {
+    await using world = await FleetWorld.open();
+    const good = { now: true };
+    const a = await world.plane("a", {
+      identities: { stillGood: async () => good.now, revoke: async () => undefined, publicKeys: async () => ({ keys: [] }) } as never,
+    });
+    const worker = await world.worker("w1", [a]);
+    good.now = false;
+    const session = worker.links.get("a")?.session;
+    await expect(session?.heartbeat(worker.heartbeat())).rejects.toMatchObject({ code: "unauthorized" });
+    expect(session?.ended.aborted).toBe(true);
+    expect(a.hosts.ids()).toEqual([]);
+    good.now = true;
+    const short = await worker.link(a, { expiresAt: world.clock.now() + 5_000 });
+    await world.pass(5_000);
+    await expect(short.heartbeat(worker.heartbeat())).rejects.toMatchObject({ code: "unauthorized" });
+    expect(a.hosts.ids()).toEqual([]);
+  });
+});
