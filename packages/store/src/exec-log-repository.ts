@@ -101,6 +101,7 @@ export class ExecLogRepository {
           if (end !== undefined) events.push(exited(row.sandbox_id, row.process_id, end.exit));
           rest.delete(key);
         }
+        if (fresh.length < rows.length) await this.#name(trx, started);
       }
       for (const { sandboxId, processId, endedAt, exit } of rest.values()) {
         const result = await trx
@@ -121,6 +122,20 @@ export class ExecLogRepository {
         if (!live.has(sandboxId)) await endProcesses(trx, sandboxId, this.#clock.now(), this.#events);
       }
     });
+  }
+
+  /** Says of processes that were found before, nobody knew whose, how and by whom they were started. */
+  async #name(trx: Transaction<Tables>, started: readonly StartedProcess[]): Promise<void> {
+    for (const { sandboxId, processId, kind, keyName, requestId } of started) {
+      if (kind === "unknown") continue;
+      await trx
+        .updateTable("exec_log")
+        .set({ kind, key_name: keyName, request_id: requestId })
+        .where("sandbox_id", "=", sandboxId)
+        .where("process_id", "=", processId)
+        .where("kind", "=", "unknown")
+        .execute();
+    }
   }
 
   /** Which of their sandboxes have not ended; those do not end before the transaction has. */

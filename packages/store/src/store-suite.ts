@@ -347,6 +347,16 @@ export function describeStore(descriptor: StoreDescriptor): void {
       ]);
     });
 
+    it("learns later who started a process that was found, and once it knows that stays", async () => {
+      reserved(await store.sandboxes.reserve(request("sb1")));
+      const known = process("sb1", 1);
+      await store.execLog.write([{ ...known, kind: "unknown", keyName: null, requestId: null }], []);
+      await store.execLog.write([known], []);
+      await store.execLog.write([{ ...known, keyName: "another" }], []);
+      await store.execLog.write([{ ...known, kind: "unknown", keyName: null, requestId: null }], []);
+      expect((await store.execLog.page("sb1", 10)).items).toMatchObject([{ kind: "exec", keyName: "api", requestId: "r1" }]);
+    });
+
     it("ends processes with their sandbox, also those that are written late", async () => {
       reserved(await store.sandboxes.reserve(request("sb1")));
       await store.execLog.write([process("sb1", 1)], []);

@@ -131,6 +131,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
         ? {}
         : { previews: { domain: previewDomain, ...(previewUrl === undefined ? {} : { url: previewUrl }) } }),
       links: listener,
+      endLinks: () => planes.close(),
       execTimeoutMs: parseDuration(config.defaults.exec_timeout) ?? 0,
       maxExecTimeoutMs: parseDuration(config.defaults.max_exec_timeout) ?? 0,
       logger,

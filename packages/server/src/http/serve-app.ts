@@ -27,7 +27,7 @@ export interface ServeAppOptions {
   readonly clock: Clock;
   readonly limits: Pick<ServerLimits, "closeDeadlineMs">;
   /** Called when the last request has ended, before what is left is broken. */
-  readonly idle?: () => void;
+  readonly idle?: () => void | Promise<void>;
 }
 
 /** Serves an application that is ready. */
@@ -44,7 +44,7 @@ export function serveApp(app: App, { live, clock, limits, idle }: ServeAppOption
     });
     await live.idle();
     deadline.cancel();
-    idle?.();
+    await idle?.();
     app.server.closeAllConnections();
     await app.close();
   }

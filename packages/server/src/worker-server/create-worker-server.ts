@@ -32,6 +32,8 @@ export interface WorkerServerOptions extends Pick<
   readonly previews?: PreviewOptions;
   /** Links with control planes that dial. Absent: none are taken. */
   readonly links?: LinkUpgrades;
+  /** Ends the links, when what could still be told was told: called by `close`, which waits for their connections. */
+  readonly endLinks?: () => Promise<void>;
 }
 
 /**
@@ -58,12 +60,9 @@ export async function createWorkerServer(options: WorkerServerOptions): Promise<
   await registerDataRoutes(app, services);
   await app.ready();
   routeUpgrades(app, previewServer, links);
-  const server = serveApp(app, { ...services, live });
-  return {
-    ...server,
-    close: async () => {
-      await server.close();
-      await news.close();
-    },
+  const idle = async (): Promise<void> => {
+    await news.close();
+    await options.endLinks?.();
   };
+  return serveApp(app, { ...services, live, idle });
 }

@@ -12,6 +12,8 @@ const MOST_WAITING = 16_384;
 const REST_MS = { first: 500, longest: 10_000 } as const;
 /** Time for a control plane to take a message, in ms: it asks the agent and writes to its database. */
 const TELL_MS = 30_000;
+/** The same when the worker shuts down, in ms. */
+const FAREWELL_MS = 3_000;
 
 interface Start extends ToldProcess {
   readonly ref: SandboxRef;
@@ -57,7 +59,7 @@ export class ProcessNews {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#telling;
-    while (this.#waiting.length > 0 && (await this.#tell())) continue;
+    while (this.#waiting.length > 0 && (await this.#tell(FAREWELL_MS))) continue;
   }
 
   #add(start: Start): void {
@@ -75,7 +77,7 @@ export class ProcessNews {
     while (!signal.aborted) {
       await clock.sleep(rest, signal).catch(() => undefined); // aborted: the loop ends
       if (signal.aborted) return;
-      if (await this.#tell()) {
+      if (await this.#tell(TELL_MS, signal)) {
         if (this.#waiting.length === 0) return;
         failures = 0;
         rest = 0;
@@ -87,7 +89,7 @@ export class ProcessNews {
   }
 
   /** Tells those that the first of the waiting can take with it; whether that worked. */
-  async #tell(): Promise<boolean> {
+  async #tell(withinMs: number, signal?: AbortSignal): Promise<boolean> {
     const { control, clock, logger } = this.#options;
     const [first] = this.#waiting;
     if (first === undefined) return true;
@@ -97,11 +99,12 @@ export class ProcessNews {
     );
     const told = together.slice(0, BATCH);
     const limit = new AbortController();
-    const timer = clock.schedule(TELL_MS, () => limit.abort());
+    const timer = clock.schedule(withinMs, () => limit.abort());
     try {
       const processes = told.map(({ process_id, kind, request_id }) => ({ process_id, kind, request_id }));
       const changed = { sandbox_id: ref.sandboxId, epoch: ref.epoch, key_name: keyName, processes };
-      await control.processesChanged(changed, { signal: limit.signal });
+      const ends = signal === undefined ? limit.signal : AbortSignal.any([limit.signal, signal]);
+      await control.processesChanged(changed, { signal: ends });
     } catch (thrown) {
       const { code } = toCaissonError(thrown);
       // It has ended, or is another's by now: its log is closed.
