@@ -156,8 +156,8 @@ export class Reconciler {
       await this.#refuse(box, row.workerId === workerId ? "epoch_too_high" : "foreign_sandbox", row.epoch);
     }
     logger.warn({ worker_id: workerId, sandbox_id: box.sandboxId, epoch: box.epoch }, "a box that nobody owns is destroyed");
-    // Its own epoch is enough where another worker has the sandbox: nothing is said of the present one.
-    const epoch = row?.workerId === workerId ? Math.max(box.epoch, row.epoch) : box.epoch;
+    // The worker may have seen a higher epoch than its box has, and destroys nothing below that.
+    const epoch = Math.max(box.epoch, row?.epoch ?? 0);
     void cleaner.destroyOrphan(workerId, box.sandboxId, epoch);
   }
 

@@ -114,9 +114,10 @@ export class WorkerRepository {
 
   /**
    * Writes a heartbeat: one UPDATE of one row. Undefined when the row did not take it: there is none, the worker was removed, the
-   * heartbeat is not newer than the last of its session, or it is of a run before.
+   * heartbeat is not newer than the last of its session, or it is of the run before, while the present one was heard within
+   * `silentMs`. When it is silent, the run before is the one that lives: the other was heard by what came late of it.
    */
-  async beat(id: string, beat: WorkerBeat): Promise<BeatenWorker | undefined> {
+  async beat(id: string, beat: WorkerBeat, silentMs: number): Promise<BeatenWorker | undefined> {
     const now = this.#clock.now();
     const row = await this.#db
       .updateTable("workers")
@@ -150,7 +151,11 @@ export class WorkerRepository {
           where.and([where("session", "=", beat.session), where("sequence", "<", beat.sequence)]),
           where.and([
             where("session", "!=", beat.session),
-            where.or([where("previous_session", "is", null), where("previous_session", "!=", beat.session)]),
+            where.or([
+              where("previous_session", "is", null),
+              where("previous_session", "!=", beat.session),
+              where("last_heartbeat_at", "<", now - silentMs),
+            ]),
           ]),
         ]),
       )

@@ -68,6 +68,9 @@ function move(workerId: string, more: Partial<MoveSandbox> = {}): MoveSandbox {
   };
 }
 
+/** Silence after which a run of a worker counts as over. */
+const SILENT_MS = 30_000;
+
 /** What a store promises of workers and what they were promised. */
 export function describeWorkers(descriptor: StoreDescriptor): void {
   describe(`workers on ${descriptor.name}`, () => {
@@ -84,7 +87,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
 
     const online = async (id: string): Promise<void> => {
       const { version } = await store.workers.add(id, { tenantId: null });
-      await store.workers.beat(id, BEAT);
+      await store.workers.beat(id, BEAT, SILENT_MS);
       await store.workers.change(id, version, { state: "online" });
     };
     const reserve = async (id: string, workerId: string, more: Partial<ReserveSandbox> = {}): Promise<SandboxRecord> => {
@@ -95,15 +98,20 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
     const reserved = async (id: string): Promise<Amounts | undefined> => (await store.workers.get(id))?.reserved;
 
     it("takes heartbeats in order, of the newest run only", async () => {
-      expect(await store.workers.beat("w", BEAT)).toBeUndefined();
+      expect(await store.workers.beat("w", BEAT, SILENT_MS)).toBeUndefined();
       await store.workers.add("w", { tenantId: "t" });
-      expect(await store.workers.beat("w", BEAT)).toEqual({ state: "pending", version: 1, adminDrain: false, providersDigest: "d1" });
-      expect(await store.workers.beat("w", BEAT)).toBeUndefined();
+      expect(await store.workers.beat("w", BEAT, SILENT_MS)).toEqual({
+        state: "pending",
+        version: 1,
+        adminDrain: false,
+        providersDigest: "d1",
+      });
+      expect(await store.workers.beat("w", BEAT, SILENT_MS)).toBeUndefined();
       const { providers: _, ...plain } = BEAT;
-      expect(await store.workers.beat("w", { ...plain, sequence: 3 })).toMatchObject({ providersDigest: "d1" });
-      expect(await store.workers.beat("w", { ...plain, sequence: 2 })).toBeUndefined();
-      expect(await store.workers.beat("w", { ...plain, session: "s2", sequence: 0 })).toBeDefined();
-      expect(await store.workers.beat("w", { ...plain, session: "s1", sequence: 9 })).toBeUndefined();
+      expect(await store.workers.beat("w", { ...plain, sequence: 3 }, SILENT_MS)).toMatchObject({ providersDigest: "d1" });
+      expect(await store.workers.beat("w", { ...plain, sequence: 2 }, SILENT_MS)).toBeUndefined();
+      expect(await store.workers.beat("w", { ...plain, session: "s2", sequence: 0 }, SILENT_MS)).toBeDefined();
+      expect(await store.workers.beat("w", { ...plain, session: "s1", sequence: 9 }, SILENT_MS)).toBeUndefined();
       expect(await store.workers.get("w")).toMatchObject({
         session: "s2",
         previousSession: "s1",
@@ -114,11 +122,20 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
         images: ["debian:12"],
       });
       await store.workers.remove("w");
-      expect(await store.workers.beat("w", { ...plain, session: "s2", sequence: 5 })).toBeUndefined();
+      expect(await store.workers.beat("w", { ...plain, session: "s2", sequence: 5 }, SILENT_MS)).toBeUndefined();
       // Taken back, it begins anew, and even its first run may speak.
       expect(await store.workers.add("w", { tenantId: null })).toMatchObject({ state: "pending", tenantId: null });
-      expect(await store.workers.beat("w", BEAT)).toBeDefined();
+      expect(await store.workers.beat("w", BEAT, SILENT_MS)).toBeDefined();
       expect((await store.events.after(0, 10)).map(({ type }) => type)).toEqual(["worker.added", "worker.removed", "worker.added"]);
+    });
+
+    it("takes the run before again when its successor has fallen silent", async () => {
+      await online("w");
+      await store.workers.beat("w", { ...BEAT, session: "of long ago", sequence: 0 }, SILENT_MS);
+      expect(await store.workers.beat("w", { ...BEAT, sequence: 9 }, SILENT_MS)).toBeUndefined();
+      now += SILENT_MS + 1;
+      expect(await store.workers.beat("w", { ...BEAT, sequence: 10 }, SILENT_MS)).toBeDefined();
+      expect(await store.workers.get("w")).toMatchObject({ session: BEAT.session, previousSession: "of long ago", sequence: 10 });
     });
 
     it("lets one writer of a version win, and calls nobody silent who was just heard", async () => {
@@ -131,7 +148,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       now += 1;
       const [late] = await store.workers.silent(1_000);
       expect(late).toMatchObject({ id: "w", adminDrain: true });
-      await store.workers.beat("w", { ...BEAT, sequence: 2 });
+      await store.workers.beat("w", { ...BEAT, sequence: 2 }, SILENT_MS);
       const unreachable = { state: "unreachable", silentMs: 1_000, event: { type: "worker.unreachable", data: {} } } as const;
       expect(await store.workers.change("w", late?.version ?? 0, unreachable)).toBeUndefined();
       now += 1_001;
@@ -189,9 +206,9 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       await store.workers.change("w", version, { adminDrain: true });
       await refused();
       await store.workers.change("w", version + 1, { adminDrain: false });
-      await store.workers.beat("w", { ...BEAT, sequence: 2, selfDrain: true });
+      await store.workers.beat("w", { ...BEAT, sequence: 2, selfDrain: true }, SILENT_MS);
       await refused();
-      await store.workers.beat("w", { ...BEAT, sequence: 3 });
+      await store.workers.beat("w", { ...BEAT, sequence: 3 }, SILENT_MS);
       await store.workers.change("w", version + 2, { state: "unreachable" });
       await refused();
       await store.workers.remove("w");

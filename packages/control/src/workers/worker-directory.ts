@@ -44,10 +44,9 @@ export class WorkerDirectory {
     return (await this.#all()).find((worker) => worker.id === id);
   }
 
-  /** Whether a worker counts as unreachable or removed. One of which there is no row yet is neither. */
+  /** Whether a worker counts as unreachable or removed at this moment. One of which there is no row yet is neither. */
   async isGone(id: string): Promise<boolean> {
-    const known = await this.find(id);
-    const state = known?.state ?? (await this.#options.store.workers.get(id))?.state;
+    const state = (await this.#options.store.workers.get(id))?.state;
     return state === "unreachable" || state === "removed";
   }
 

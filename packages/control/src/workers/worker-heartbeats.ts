@@ -48,7 +48,7 @@ export class WorkerHeartbeats {
   async take(of: HeartbeatOf, heartbeat: Heartbeat): Promise<{ readonly reply: HeartbeatReply; readonly before: WorkerState }> {
     const { clock, controlPlanes, keys, settings, store } = this.#options;
     const beat = toBeat(of, heartbeat);
-    const taken = (await store.workers.beat(of.workerId, beat)) ?? (await this.#notTaken(of, beat));
+    const taken = (await store.workers.beat(of.workerId, beat, settings.lateAfterMs)) ?? (await this.#notTaken(of, beat));
     await this.#follow(of.workerId, taken, heartbeat.draining);
     const reply = {
       lease_ms: settings.unreachableAfterMs,
@@ -64,13 +64,13 @@ export class WorkerHeartbeats {
 
   /** Why the row did not take a heartbeat: what to answer, or the error. */
   async #notTaken(of: HeartbeatOf, beat: WorkerBeat): Promise<BeatenWorker> {
-    const { refusals, store } = this.#options;
+    const { refusals, settings, store } = this.#options;
     const { workerId } = of;
     const seen = await store.workers.get(workerId);
     if (seen === undefined && of.credential !== "certificate") {
       // First word of a worker that nobody had to add.
       await store.workers.add(workerId, { tenantId: of.tenantId });
-      const taken = await store.workers.beat(workerId, beat);
+      const taken = await store.workers.beat(workerId, beat, settings.lateAfterMs);
       if (taken !== undefined) return taken;
     }
     if (seen === undefined || seen.state === "removed") {
