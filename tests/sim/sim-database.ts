@@ -15,8 +15,9 @@ export type Row = Readonly<Record<string, SQLOutputValue>>;
 
 /** Columns of which every change is told. */
 const WATCHED = {
-  sandboxes: ["id", "version", "epoch", "state", "worker_id", "expires_at", "created_at", "spec", "placement", "tenant_id"],
-  leases: ["sandbox_id", "worker_id", "epoch"],
+  sandboxes: ["id", "version", "epoch", "state", "worker_id", "expires_at", "placement", "tenant_id"],
+  leases: ["sandbox_id", "worker_id", "epoch", "memory_mb", "vcpus", "disk_mb"],
+  events: ["type", "resource_id"],
   workers: [
     "id",
     "state",
@@ -29,7 +30,6 @@ const WATCHED = {
     "reserved_memory_mb",
     "reserved_vcpus",
     "reserved_disk_mb",
-    "last_heartbeat_at",
   ],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 type WatchedTable = keyof typeof WATCHED;
@@ -45,6 +45,7 @@ export class SimDatabase {
   #connection: DatabaseSync | undefined;
   #clear: readonly { readonly run: () => void }[] = [];
   #changes: RowChange[] = [];
+  readonly #planted: string[] = [];
 
   static async open(): Promise<SimDatabase> {
     const database = new SimDatabase();
@@ -66,15 +67,24 @@ export class SimDatabase {
 
   /** Forgets everything that was ever written. */
   clear(): void {
+    for (const name of this.#planted.splice(0)) this.#connection?.exec(`drop trigger temp.${name}`);
     for (const statement of this.#clear) statement.run();
     this.#changes = [];
   }
 
-  /** Rows that changed since this was last asked, in order; those of a transaction that was rolled back among them. */
+  /** Rows that changed since this was last asked, in order. */
   takeChanges(): readonly RowChange[] {
     const changes = this.#changes;
     this.#changes = [];
     return changes;
+  }
+
+  /** Has the database do something besides, until the next world. */
+  plant(triggers: Readonly<Record<string, string>>): void {
+    for (const [name, body] of Object.entries(triggers)) {
+      this.#connection?.exec(`create temp trigger plant_${name} ${body}`);
+      this.#planted.push(`plant_${name}`);
+    }
   }
 
   /** Rows of a query that the store has no method for. */
@@ -87,8 +97,36 @@ export class SimDatabase {
     return this.store.close();
   }
 
+  /** What a transaction had changed when it was rolled back did not happen. */
+  #forgetRolledBack(connection: DatabaseSync): void {
+    let mark = 0;
+    const before: Readonly<Record<string, () => void>> = {
+      "begin immediate": () => {
+        mark = this.#changes.length;
+      },
+      rollback: () => {
+        this.#changes.length = mark;
+      },
+    };
+    const prepare = connection.prepare.bind(connection);
+    connection.prepare = (sql) => {
+      const statement = prepare(sql);
+      const first = before[sql];
+      if (first !== undefined) {
+        const run = statement.run.bind(statement);
+        // Neither of them has parameters.
+        statement.run = (() => {
+          first();
+          return run();
+        }) as typeof statement.run;
+      }
+      return statement;
+    };
+  }
+
   #watch(connection: DatabaseSync): void {
     this.#connection = connection;
+    this.#forgetRolledBack(connection);
     const tables = connection
       .prepare("select name from sqlite_schema where type = 'table' and name not like 'kysely_%' and name not like 'sqlite_%'")
       .all();
@@ -103,11 +141,11 @@ export class SimDatabase {
       const list = (row: "old" | "new" | "none"): string => columns.map((column) => (row === "none" ? "null" : `${row}.${column}`)).join();
       for (const [event, before, after] of [
         ["insert", "none", "new"],
-        ["update", "old", "new"],
+        [`update of ${columns.join()}`, "old", "new"],
         ["delete", "old", "none"],
       ] as const) {
         connection.exec(
-          `create temp trigger sim_${table}_${event} after ${event} on main.${table} begin select sim_${table}(${list(before)}, ${list(after)}); end`,
+          `create temp trigger sim_${table}_${event.slice(0, 6)} after ${event} on main.${table} begin select sim_${table}(${list(before)}, ${list(after)}); end`,
         );
       }
     }

@@ -1,6 +1,7 @@
 import {
   CaissonError,
   NO_CAPABILITIES,
+  type Channel,
   type ChannelOpener,
   type ConsoleChunk,
   type HostSandbox,
@@ -17,6 +18,8 @@ import type { Simulation } from "./simulation.ts";
 export interface HostFaults {
   /** An operation on the host fails. */
   fail: number;
+  /** A box does not boot, besides. */
+  boot: number;
   /** An operation takes very long, or for ever. */
   slow: number;
   /** An answer is lost: the caller hears `worker_unavailable`, or nothing. */
@@ -27,7 +30,7 @@ export interface HostFaults {
 
 interface Box {
   readonly epoch: number;
-  state: "running" | "unhealthy" | "stopped";
+  state: "running" | "paused" | "unhealthy" | "stopped";
   readonly provider: string;
   readonly image: string;
 }
@@ -44,12 +47,18 @@ export class SimMachine {
   readonly boxes = new Map<string, Box>();
   /** Sandboxes whose box died or was lost by no wish of the control plane. */
   readonly bereft = new Set<string>();
-  readonly faults: HostFaults = { fail: 0, slow: 0, lost: 0, duplicate: 0 };
+  readonly faults: HostFaults = { fail: 0, boot: 0, slow: 0, lost: 0, duplicate: 0 };
   partitioned = false;
   /** Its memory is not to be trusted: epochs were forgotten, or boxes came back from the dead. */
   unreliable = false;
   /** Boxes that are booted now never come up. */
   hangs = false;
+  /** It has said what is not so; what it then refuses to itself is its own affair. */
+  liar = false;
+  /** It does not look at epochs: a bug put in on purpose. */
+  forgetful = false;
+  /** Why its worker boots nothing now; undefined when it does. */
+  refusal: () => CaissonError | undefined = () => undefined;
   readonly #simulation: Simulation;
   readonly #boots = new Map<string, Boot>();
   readonly #seen = new Map<string, number>();
@@ -116,6 +125,8 @@ export class SimMachine {
     }
     const booting = this.#boots.get(id);
     if (booting?.epoch === epoch) return booting.done;
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
     booting?.stop(new CaissonError("lease_lost", "simulated: a newer epoch starts"));
     this.boxes.delete(id);
     return this.#boot(spec, signal);
@@ -135,6 +146,19 @@ export class SimMachine {
     const box = this.boxes.get(ref.sandboxId);
     if (box !== undefined && box.epoch <= ref.epoch) this.boxes.delete(ref.sandboxId);
     this.#simulation.note(() => `host   ${this.workerId} destroyed ${ref.sandboxId} up to epoch ${ref.epoch}`);
+  }
+
+  /** Whether something of a sandbox is here, or will be soon. */
+  holds(id: string): boolean {
+    return this.boxes.has(id) || this.#boots.has(id);
+  }
+
+  /** The guest agent answers, if its box is there. */
+  ask(ref: SandboxRef): void {
+    const box = this.boxes.get(ref.sandboxId);
+    if (box === undefined) throw new CaissonError("sandbox_not_found", "simulated: no such box");
+    if (box.epoch !== ref.epoch) throw new CaissonError("lease_lost", "simulated: another epoch");
+    if (box.state !== "running") throw new CaissonError("agent_unreachable", "simulated: the agent is silent");
   }
 
   inspect(id: string): HostSandbox | undefined {
@@ -173,7 +197,8 @@ export class SimMachine {
       ? undefined
       : this.#simulation.after(this.#simulation.delay(200, 150_000, this.faults.slow), () => {
           this.#boots.delete(id);
-          if (random.chance(this.faults.fail)) return reject(new CaissonError("provider_failed", "simulated: it does not boot"));
+          if (random.chance(Math.max(this.faults.fail, this.faults.boot)))
+            return reject(new CaissonError("provider_failed", "simulated: it does not boot"));
           const box: Box = { epoch, state: "running", provider: spec.provider, image: spec.image };
           this.boxes.set(id, box);
           this.#simulation.note(() => `host   ${this.workerId} box of ${id} runs, epoch ${epoch}`);
@@ -184,6 +209,7 @@ export class SimMachine {
   }
 
   #fence(ref: SandboxRef): void {
+    if (this.forgetful) return;
     const seen = this.#seen.get(ref.sandboxId) ?? 0;
     if (ref.epoch < seen) throw new CaissonError("lease_lost", `simulated: epoch ${seen} was seen`);
     this.#seen.set(ref.sandboxId, ref.epoch);
@@ -208,6 +234,21 @@ export class SimMachine {
   #mayFail(): void {
     if (this.#simulation.random.chance(this.faults.fail)) throw new CaissonError("provider_failed", "simulated: it fails");
   }
+}
+
+/** A call of which nothing but the reply matters. */
+export function answeredChannel(reply: Promise<Readonly<Record<string, unknown>>>): Channel {
+  return {
+    reply,
+    closed: reply.then(
+      () => undefined,
+      () => undefined,
+    ),
+    write: () => Promise.resolve(),
+    end: () => undefined,
+    cancel: () => undefined,
+    [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
+  };
 }
 
 /** The way of one control plane to a machine: requests and answers travel, late, twice or never. */
@@ -248,24 +289,11 @@ export class SimHost implements SandboxHost {
   guest(ref: SandboxRef): ChannelOpener {
     return {
       open: () => {
-        const reply = this.#request(`ask ${ref.sandboxId}`, async () => {
-          const box = this.#machine.boxes.get(ref.sandboxId);
-          if (box === undefined) throw new CaissonError("sandbox_not_found", "simulated: no such box");
-          if (box.epoch !== ref.epoch) throw new CaissonError("lease_lost", "simulated: another epoch");
-          if (box.state !== "running") throw new CaissonError("agent_unreachable", "simulated: the agent is silent");
+        const work = async (): Promise<Record<string, never>> => {
+          this.#machine.ask(ref);
           return {};
-        });
-        return {
-          reply,
-          closed: reply.then(
-            () => undefined,
-            () => undefined,
-          ),
-          write: () => Promise.resolve(),
-          end: () => undefined,
-          cancel: () => undefined,
-          [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
         };
+        return answeredChannel(this.#request(`ask ${ref.sandboxId}`, work));
       },
     };
   }

@@ -8,6 +8,8 @@ export interface StoreFaults {
   before: number;
   /** Odds that it fails although it was carried out. */
   after: number;
+  /** What every call fails with now; undefined while the database is there. */
+  down?: () => Error | undefined;
 }
 
 /** Called with every outcome, in the same instant as the write. */
@@ -20,6 +22,8 @@ export function simStore(real: Store, process: SimProcess, simulation: Simulatio
     // Mostly one instant; sometimes a crash fits between the commit and its answer.
     const back = random.chance(0.1) ? random.int(1, 20) : 0;
     return process.call(simulation.delay(2, 40, 0.05), back, async () => {
+      const down = faults.down?.();
+      if (down !== undefined) throw down;
       if (random.chance(faults.before)) throw new Error(`simulated: ${name} failed`);
       const result = await work();
       simulation.note(() => `store  ${name}(${JSON.stringify(args).slice(1, -1)})${result === undefined ? " -> nothing" : ""}`);
@@ -39,18 +43,8 @@ export function simStore(real: Store, process: SimProcess, simulation: Simulatio
       },
     });
   const whole = wrap(real);
-  const parts = {
-    sandboxes: wrap(real.sandboxes),
-    events: wrap(real.events),
-    keys: wrap(real.keys),
-    workers: wrap(real.workers),
-    controlPlanes: wrap(real.controlPlanes),
-    ports: wrap(real.ports),
-    execLog: wrap(real.execLog),
-    webhooks: wrap(real.webhooks),
-    deliveries: wrap(real.deliveries),
-  };
-  return new Proxy(whole, {
-    get: (target, key) => (key in parts ? parts[key as keyof typeof parts] : (Reflect.get(target, key) as unknown)),
-  });
+  // Its repositories, whatever they are.
+  const parts = new Map<PropertyKey, object>();
+  for (const [key, part] of Object.entries(real)) if (typeof part === "object" && part !== null) parts.set(key, wrap(part as object));
+  return new Proxy(whole, { get: (target, key) => parts.get(key) ?? (Reflect.get(target, key) as unknown) });
 }

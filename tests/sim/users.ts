@@ -1,6 +1,5 @@
 import { isCaissonError, toCaissonError, type CreateSandbox, type ErrorCode, type Sandbox } from "@caisson/contract";
 import type { Orchestrator } from "@caisson/control";
-import type { Ledger } from "./ledger.ts";
 import type { Simulation } from "./simulation.ts";
 
 /** Errors that a create may honestly answer with in this world. */
@@ -18,33 +17,51 @@ const CREATE_ERRORS: readonly ErrorCode[] = [
 
 /** The door to the control plane, while one is there. */
 export interface Door {
-  readonly orchestrator: Orchestrator | undefined;
   /** Waits for an answer; `lost` is called instead when the control plane dies first. */
   ask<T>(call: (orchestrator: Orchestrator) => Promise<T>, answered: (result: PromiseSettledResult<T>) => void, lost: () => void): void;
+}
+
+/** Who remembers what users asked for and were told. */
+export interface Witness {
+  /** Every sandbox that was ever reserved, the newest last. */
+  readonly entries: ReadonlyMap<string, { readonly acknowledged: boolean; destroyAsked: boolean }>;
+  told(sandbox: Sandbox, how: "create" | "get" | "destroy" | "list", askedAt: number): void;
+  denied(id: string): void;
+  keyed(key: string, id: string): void;
+}
+
+/** What else users do in some worlds. */
+export interface Habits {
+  /** More fields for a request. */
+  readonly vary?: () => Partial<CreateSandbox>;
+  /** Errors that any call may honestly answer with. */
+  readonly errors?: readonly ErrorCode[];
 }
 
 /** People who create, use and destroy sandboxes, impatiently and more than once. */
 export class Users {
   readonly #simulation: Simulation;
   readonly #door: Door;
-  readonly #ledger: Ledger;
+  readonly #ledger: Witness;
+  readonly #habits: Habits;
   #keys = 0;
   /** Keys that were also sent with another request, which may have been the first to arrive. */
   readonly #abused = new Set<string>();
   active = true;
 
-  constructor(simulation: Simulation, door: Door, ledger: Ledger) {
+  constructor(simulation: Simulation, door: Door, ledger: Witness, habits: Habits = {}) {
+    this.#habits = habits;
     this.#simulation = simulation;
     this.#door = door;
     this.#ledger = ledger;
   }
 
   /** Does one thing. */
-  act(): void {
+  act(what: "anything" | "create" = "anything"): void {
     const { random } = this.#simulation;
     const ids = [...this.#ledger.entries.keys()];
     const dice = random.int(0, 99);
-    if (ids.length === 0 || dice < 40) this.#create();
+    if (what === "create" || ids.length === 0 || dice < 40) this.#create();
     else if (dice < 65) this.#destroy(random.chance(0.5) ? (ids.at(-1) ?? "") : random.pick(ids));
     else if (dice < 75) this.#extend(random.pick(ids));
     else if (dice < 85) this.#use(random.pick(ids));
@@ -59,6 +76,7 @@ export class Users {
       metadata: { n: String(this.#keys) },
       ...(random.chance(0.1) ? { memory_mb: 64 } : {}),
       ...(random.chance(0.05) ? { disk_mb: 64 } : {}),
+      ...this.#habits.vary?.(),
     };
     const key = random.chance(0.6) ? `key${this.#keys}` : undefined;
     this.#keys += 1;
@@ -212,7 +230,8 @@ export class Users {
 
   #expect(what: string, reason: unknown, codes: readonly ErrorCode[]): void {
     const error = toCaissonError(reason);
-    if (!codes.includes(error.code)) this.#simulation.violate(`${what} answered ${error.code}: ${error.message}`);
+    if (!codes.includes(error.code) && this.#habits.errors?.includes(error.code) !== true)
+      this.#simulation.violate(`${what} answered ${error.code}: ${error.message}`);
     if (error.code === "internal" && !error.message.startsWith("simulated")) {
       this.#simulation.violate(
         `${what} failed within: ${error.message}\n${error.stack ?? ""}\n${String((error.cause as Error | undefined)?.stack)}`,

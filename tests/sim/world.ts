@@ -81,7 +81,7 @@ class World {
     const maxSandboxes = random.chance(0.3) ? random.int(2, 5) : 0;
     this.#defaults = { image: "host", ttlMs: 1_800_000, maxTtlMs: 86_400_000, memoryMb: 32, pids: 64, maxSandboxes };
     this.ledger = new Ledger(this.simulation, this.#machines, maxSandboxes);
-    const door = { orchestrator: undefined, ask: this.#ask.bind(this) };
+    const door = { ask: this.#ask.bind(this) };
     this.#users = new Users(this.simulation, door, this.ledger);
   }
 

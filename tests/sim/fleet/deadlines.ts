@@ -1,0 +1,17 @@
+import { TRANSITIONAL_DEADLINES } from "@caisson/contract";
+
+/** How long things may take in a world of this kind, in ms. */
+export const DEADLINES_MS = {
+  /** From the last fault to the moment when nothing is unfinished: late answers of what was under way included. */
+  rest: 240_000,
+  /** From the last fault to the moment when every state that is shown is true, creations apart. */
+  shown: 60_000,
+  /** A deadline that passed is kept this much later, while a control plane lives and its database answers. */
+  late: 45_000,
+  /** The longest creation. */
+  creation: TRANSITIONAL_DEADLINES.creating + 45_000,
+  /** A query and its answer, at the slowest. */
+  query: 1_000,
+  /** Clocks of one installation may differ by this. */
+  clock: 2_500,
+} as const;

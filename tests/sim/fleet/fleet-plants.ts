@@ -1,0 +1,143 @@
+import { transition, type SandboxEvent, type SandboxHost, type SandboxState, type Transition } from "@caisson/contract";
+import type { SandboxRepository, Store, WorkerRepository } from "@caisson/store";
+
+/** A bug put in on purpose, to prove that the simulator would find it. */
+export interface FleetPlant {
+  readonly store?: (store: Store) => Store;
+  readonly transition?: typeof transition;
+  /** The way to a worker. */
+  readonly host?: (host: SandboxHost) => SandboxHost;
+  /** Triggers that the database has besides its own. */
+  readonly triggers?: Readonly<Record<string, string>>;
+  /** Workers forget which epochs they have seen. */
+  readonly forgetful?: true;
+}
+
+/** An object some of whose properties are others. */
+function changed<T extends object>(target: T, change: Partial<T>): T {
+  return new Proxy(target, {
+    get: (whole, key) => {
+      const value = Reflect.get(key in change ? change : whole, key) as unknown;
+      return typeof value === "function" ? (value.bind(whole) as unknown) : value;
+    },
+  });
+}
+
+function withSandboxes(change: (sandboxes: SandboxRepository) => Partial<SandboxRepository>): FleetPlant {
+  return { store: (store) => changed(store, { sandboxes: changed(store.sandboxes, change(store.sandboxes)) }) };
+}
+
+function withWorkers(change: (workers: WorkerRepository) => Partial<WorkerRepository>): FleetPlant {
+  return { store: (store) => changed(store, { workers: changed(store.workers, change(store.workers)) }) };
+}
+
+function withHost(change: (host: SandboxHost) => Partial<SandboxHost>): FleetPlant {
+  return { host: (host) => changed(host, change(host)) };
+}
+
+function withTransition(change: (state: SandboxState, event: SandboxEvent) => Transition | undefined): FleetPlant {
+  return { transition: (state, event) => change(state, event) ?? transition(state, event) };
+}
+
+/** Bugs that the simulator must find, and within how many seeds. */
+export const FLEET_PLANTS: Readonly<Record<string, { readonly within: number; readonly plant: FleetPlant }>> = {
+  "a move before the first worker confirmed": {
+    within: 300,
+    plant: withHost((host) => ({
+      destroy: async (ref, signal) => {
+        void host.destroy(ref, signal).catch(() => undefined);
+      },
+    })),
+  },
+  "a worker that forgets epochs": { within: 300, plant: { forgetful: true } },
+  "counters that are not given back": {
+    within: 100,
+    plant: {
+      triggers: {
+        kept: "after delete on main.leases begin update workers set reserved_sandboxes = reserved_sandboxes + 1 where id = old.worker_id; end",
+      },
+    },
+  },
+  "a reservation that asks for no room": {
+    within: 300,
+    plant: withSandboxes((sandboxes) => ({
+      reserve: (request) => {
+        const { bounds: _, ...rest } = request;
+        return sandboxes.reserve(rest);
+      },
+    })),
+  },
+  "a lost fence": {
+    within: 300,
+    plant: withSandboxes((sandboxes) => ({
+      apply: async (id, _version, change) => {
+        const now = await sandboxes.get(id);
+        return now === undefined ? undefined : sandboxes.apply(id, now.version, change);
+      },
+    })),
+  },
+  "a destroy that does not win": {
+    within: 300,
+    plant: withTransition((state, event) => (state === "creating" && event === "destroy_requested" ? { kind: "ignore" } : undefined)),
+  },
+  "a worker that cannot be reached taken for dead": {
+    within: 300,
+    plant: withTransition((state, event) =>
+      event === "worker_unreachable" && (state === "running" || state === "unhealthy")
+        ? { kind: "next", state: "stopped", commands: ["destroy"] }
+        : undefined,
+    ),
+  },
+  "sandboxes that are never found again": {
+    within: 300,
+    plant: withTransition((state, event) => (state === "missing" && event === "found_running" ? { kind: "ignore" } : undefined)),
+  },
+  "a worker called silent that was heard": {
+    within: 300,
+    plant: withWorkers((workers) => ({
+      silent: () => workers.silent(5_000),
+      change: (id, version, change) => {
+        const { silentMs: _, ...rest } = change;
+        return workers.change(id, version, rest);
+      },
+    })),
+  },
+  "leases that are never released": { within: 100, plant: withSandboxes(() => ({ release: () => Promise.resolve(false) })) },
+  "an end that no event tells": {
+    within: 100,
+    plant: {
+      triggers: { untold: "before insert on main.events when new.type = 'sandbox.expired' begin select raise(ignore); end" },
+    },
+  },
+  "an event told twice": {
+    within: 100,
+    plant: {
+      triggers: {
+        twice:
+          "after insert on main.events when new.type = 'sandbox.running' begin insert into events (type, resource_id, sandbox_id, at, data) values ('sandbox.running', new.resource_id, new.sandbox_id, new.at, new.data); end",
+      },
+    },
+  },
+  "a creation that nobody goes on with": {
+    within: 300,
+    plant: {
+      ...withSandboxes((sandboxes) => ({
+        undriven: () => Promise.resolve([]),
+        drive: () => Promise.resolve(undefined),
+        due: async (limit) => (await sandboxes.due(limit)).filter((row) => row.state !== "creating" || row.deadlineAt === null),
+      })),
+    },
+  },
+  "time that passes for nobody": {
+    within: 100,
+    plant: withSandboxes(() => ({ due: () => Promise.resolve([]) })),
+  },
+  "a worker removed with what it has": {
+    within: 600,
+    plant: {
+      triggers: {
+        gone: "after update of admin_drain on main.workers when new.admin_drain = 1 and old.admin_drain = 0 begin update workers set state = 'removed' where id = new.id; end",
+      },
+    },
+  },
+};
