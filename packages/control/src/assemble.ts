@@ -1,6 +1,7 @@
 import { VERSION, isTerminal, type Random } from "@caisson/contract";
 import { Admission } from "./admission.ts";
 import { Cleaner } from "./cleaner.ts";
+import { ExpectedWorkers } from "./expected-workers.ts";
 import { GuestOperations } from "./guest-operations.ts";
 import { ConnectedHosts } from "./hosts.ts";
 import { OperationMeter } from "./operation-meter.ts";
@@ -62,11 +63,20 @@ export function assemble(
   });
   const signal = signals.abandon;
   const directory = new WorkerDirectory({ clock, store, hosts, lateAfterMs: settings.lateAfterMs });
-  const placer = new Placer({ random, directory, defaults, settings: settings.placement });
+  const expected = new ExpectedWorkers({ clock, hosts });
+  const placer = new Placer({ random, directory, expected, defaults, settings: settings.placement });
   const cleaner = new Cleaner({ clock, store, hosts, isGone: (id) => directory.isGone(id), logger, signal });
   const starter = new Starter({ clock, store, hosts, states, cleaner, placer, directory, self: self.id, logger, signal });
   const meter = new OperationMeter({ clock, logger, signal: signals.stop });
-  const access: SandboxAccess = new SandboxAccess({ store, hosts, states, logger, guestOf, recheck: (seen) => fleet.recheck(seen) });
+  const access: SandboxAccess = new SandboxAccess({
+    store,
+    hosts,
+    expected,
+    states,
+    logger,
+    guestOf,
+    recheck: (seen) => fleet.recheck(seen),
+  });
   const recorder = new ProcessRecorder({
     clock,
     log: store.execLog,

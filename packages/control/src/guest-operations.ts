@@ -56,6 +56,7 @@ export class GuestOperations {
     const { access, clock, guestOf, meter, recorder } = this.#options;
     return meter.measured(operation, id, options, async () => {
       const seen = await access.record(id);
+      await access.awaited(seen, options.signal);
       const host = access.routed(seen);
       let result: T;
       try {
@@ -117,7 +118,8 @@ export class GuestOperations {
     });
   }
 
-  #read(seen: SandboxRecord, range: ConsoleRange, options: OperationOptions): Promise<ConsoleChunk> {
+  async #read(seen: SandboxRecord, range: ConsoleRange, options: OperationOptions): Promise<ConsoleChunk> {
+    await this.#options.access.awaited(seen, options.signal);
     const host = this.#options.access.hostOf(seen);
     const deadline = { clock: this.#options.clock, ms: ASK_DEADLINE_MS, what: "the console", ...signalOf(options) };
     return withDeadline(deadline, (signal) => host.logs({ sandboxId: seen.id, epoch: seen.epoch }, range, signal));

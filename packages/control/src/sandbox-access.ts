@@ -9,6 +9,7 @@ import {
 } from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
 import type { SandboxRecord, Store } from "@caisson/store";
+import type { ExpectedWorkers } from "./expected-workers.ts";
 import type { Hosts } from "./hosts.ts";
 import type { Logger } from "./logger.ts";
 import { sandboxEnded, sandboxNotFound, workerUnavailable } from "./sandbox-errors.ts";
@@ -18,6 +19,7 @@ import type { StateWriter } from "./state-writer.ts";
 export interface SandboxAccessOptions {
   readonly store: Store;
   readonly hosts: Hosts;
+  readonly expected: ExpectedWorkers;
   readonly states: StateWriter;
   readonly logger: Logger;
   readonly guestOf: (opener: ChannelOpener) => Guest;
@@ -45,6 +47,11 @@ export class SandboxAccess {
     const seen = await this.record(id);
     if (isTerminal(seen.state)) throw sandboxEnded(seen);
     return seen;
+  }
+
+  /** Waits a moment where the worker of a sandbox is about to come back; what there is then is for the caller to see. */
+  async awaited(seen: SandboxRecord, signal?: AbortSignal): Promise<void> {
+    if (isRouted(seen.state)) await this.#options.expected.one(seen.workerId, signal);
   }
 
   /** The worker to route to. */

@@ -1,6 +1,7 @@
 import { isCaissonError, type CreateSandbox, type Random } from "@caisson/contract";
 import type { SandboxRecord } from "@caisson/store";
 import type { ControlDefaults } from "../control-defaults.ts";
+import type { ExpectedWorkers } from "../expected-workers.ts";
 import type { WorkerDirectory } from "../workers/worker-directory.ts";
 import { place, type Placed, type PlacementSettings } from "./place.ts";
 import type { Refused } from "./refusal.ts";
@@ -15,6 +16,7 @@ const ARRIVAL_MS = 10_000;
 export interface PlacerOptions {
   readonly random: Random;
   readonly directory: WorkerDirectory;
+  readonly expected: ExpectedWorkers;
   readonly defaults: ControlDefaults;
   readonly settings: PlacementSettings;
 }
@@ -42,9 +44,24 @@ export class Placer {
       // Room may have come since the rows were read: nobody is turned away by what is old.
       if (!isCaissonError(error, "no_capacity", "worker_unavailable")) throw error;
       const more = (await directory.arrivals(ARRIVAL_MS)) || directory.refresh(OLD_MS);
-      if (!more) throw error;
-      return attempt();
+      if (!more) return this.#later(error, attempt);
     }
+    return attempt().catch((error: unknown) => this.#later(error, attempt));
+  }
+
+  /** Where there is no way to any worker that fits: once more when one of those came that are about to come back. */
+  async #later(error: unknown, attempt: () => Promise<Placed>): Promise<Placed> {
+    const { directory, expected } = this.#options;
+    if (!isCaissonError(error, "worker_unavailable")) throw error;
+    while (await expected.any()) {
+      directory.forget();
+      try {
+        return await attempt();
+      } catch (again) {
+        if (!isCaissonError(again, "worker_unavailable")) throw again;
+      }
+    }
+    throw error;
   }
 
   /** Another worker for a creation; throws why there is none. */

@@ -19,7 +19,7 @@ import { isControlPlaneUrl, KnownUrls } from "./known-urls.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** Rest after a failed attempt: first, longest, and longest where the credential is refused for good, in ms. */
-const REST_MS = { first: 250, longest: 5_000, refused: 30_000 } as const;
+const REST_MS = { first: 200, longest: 5_000, refused: 30_000, growth: 1.6 } as const;
 /** How often an address that need not be dialled is thought of again, in ms. */
 const IDLE_MS = 5_000;
 
@@ -159,7 +159,7 @@ export class ControlPlanes {
         failures += 1;
       }
       // Spread, so that all workers of a control plane that comes back do not come at once.
-      const rest = Math.min(REST_MS.first * 2 ** (failures - 1), longest) * (0.5 + (random.bytes(1)[0] ?? 0) / 255 / 2);
+      const rest = Math.min(REST_MS.first * REST_MS.growth ** (failures - 1), longest) * (0.5 + (random.bytes(1)[0] ?? 0) / 255 / 2);
       await clock.sleep(rest, signal).catch(() => undefined);
     }
   }
