@@ -1,4 +1,6 @@
 export { openSqlite } from "./open-sqlite.ts";
+export { copyDatabase, type CopyDatabase, type DatabaseCopy } from "./copy-database.ts";
+export { postgresStatus, sqliteStatus, type DatabaseStatus } from "./database-status.ts";
 export { openPostgres, type PostgresOptions, type PostgresStore } from "./open-postgres.ts";
 export type { Store } from "./store.ts";
 export type { LeasedSandbox, SandboxChange, SandboxFilter, SandboxRepository, StoreClock } from "./sandbox-repository.ts";

@@ -94,6 +94,17 @@ export async function openPostgres(options: PostgresOptions): Promise<PostgresSt
   return Object.assign(new KyselyStore(db, options.time ?? shared, engine), { clock: shared });
 }
 
+/** Connections to a PostgreSQL that was brought to the newest schema, for whoever needs no store. */
+export async function openPostgresDatabase(
+  dsn: string,
+  clock: Clock,
+  options: { readonly max: number; readonly statementMs: number },
+): Promise<SessionPool> {
+  const connector = new Connector(parseDsn(dsn), clock);
+  await patiently(clock, () => migrated(connector, clock));
+  return new SessionPool({ connector, clock, ...options });
+}
+
 async function migrated(connector: Connector, clock: Clock): Promise<void> {
   const pool = new SessionPool({ connector, clock, max: 2, statementMs: MIGRATION_MS });
   const db = new Kysely<never>({ dialect: new PostgresDialect({ pool }) });

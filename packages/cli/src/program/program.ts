@@ -22,6 +22,7 @@ import { addPortsCommand } from "../commands/ports.ts";
 import { addPsCommand } from "../commands/ps.ts";
 import { addRmCommand } from "../commands/rm.ts";
 import { addRunCommand } from "../commands/run.ts";
+import { addDbCommand } from "../commands/db.ts";
 import { addServeCommand } from "../commands/serve.ts";
 import { addShellCommand } from "../commands/shell.ts";
 import { addStatsCommand } from "../commands/stats.ts";
@@ -44,6 +45,7 @@ export function createProgram(done: Done): Command {
     .exitOverride();
   for (const add of [
     addServeCommand,
+    addDbCommand,
     addWorkerCommand,
     addRunCommand,
     addCreateCommand,

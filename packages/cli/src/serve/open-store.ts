@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { CaissonError, systemClock, type Clock, type Config } from "@caisson/contract";
 import { SteadyClock } from "@caisson/control";
 import { openPostgres, openSqlite, type Store } from "@caisson/store";
-import { resolveDatabasePath } from "../config/data-dir.ts";
+import { resolveDatabasePath, resolveDataDir } from "../config/data-dir.ts";
+import { refuseMoved } from "./moved-database.ts";
 
 /** The store, and the time that is stored in it. */
 export interface OpenStore {
@@ -15,6 +16,7 @@ export interface OpenStore {
 export async function openStore(config: Config): Promise<OpenStore> {
   const dsn = databaseAddress(config.database);
   if (dsn === undefined) {
+    refuseMoved(resolveDataDir(config));
     const clock = new SteadyClock(systemClock);
     return { store: await openSqlite({ path: resolveDatabasePath(config), clock }), clock };
   }
