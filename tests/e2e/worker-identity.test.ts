@@ -69,9 +69,9 @@ it("joins, shows and checks who it is, and says when it is refused", { timeout: 
   const people = await worker("identity");
   expect(people.stdout).toContain("takes it as worker-a (certificate)");
 
-  await chmod(join(dir, "worker", "identity", "identity.json"), 0o644);
+  await chmod(join(dir, "joined", "worker", "identity", "identity.json"), 0o644);
   expect(await worker("identity")).toMatchObject({ code: 4, stdout: expect.stringContaining("others may read the private key") as string });
-  await chmod(join(dir, "worker", "identity", "identity.json"), 0o600);
+  await chmod(join(dir, "joined", "worker", "identity", "identity.json"), 0o600);
 
   const again = await worker("join", server.url, "--token", String(token), "--no-start");
   expect(again.code).toBe(4);
@@ -85,7 +85,7 @@ it("joins, shows and checks who it is, and says when it is refused", { timeout: 
   expect((await worker("identity")).code).toBe(0);
   await server.stop();
   expect(await worker("identity", "--json")).toMatchObject({ code: 8 });
-  const file = JSON.parse(await readFile(join(dir, "worker", "identity", "identity.json"), "utf8")) as {
+  const file = JSON.parse(await readFile(join(dir, "joined", "worker", "identity", "identity.json"), "utf8")) as {
     credentials: { worker_id: string };
   };
   expect(file.credentials.worker_id).toBe("worker-a");
