@@ -70,12 +70,9 @@ export class Reconciler {
 
   /** Runs until the signal is aborted, then leaves the worker to others. */
   async run(): Promise<void> {
-    const { self, signal, store, workerId } = this.#options;
-    await this.#loop.run(signal);
+    await this.#loop.run(this.#options.signal);
     this.#firstRound.resolve();
-    if (!this.#holds) return;
-    this.#holds = false;
-    await store.workers.unclaim(workerId, self).catch(() => undefined); // it ends by itself in 30 s
+    if (this.#holds) await this.#leave().catch(() => undefined); // it ends by itself in 30 s
   }
 
   /** Starts a round soon. */
@@ -104,7 +101,11 @@ export class Reconciler {
       const held = this.#holds;
       this.#holds = !signal.aborted && (await store.workers.claim(workerId, self, CLAIM_MS));
       if (!this.#holds) return everyMs;
-      await this.#reconcile();
+      if (!(await this.#reconcile())) {
+        // Another control plane may have a better way to it.
+        await this.#leave();
+        return everyMs;
+      }
       if (!held) this.#options.taken(workerId);
       return everyMs;
     } finally {
@@ -112,10 +113,11 @@ export class Reconciler {
     }
   }
 
-  async #reconcile(): Promise<void> {
+  /** One round; whether the worker told what it has. */
+  async #reconcile(): Promise<boolean> {
     const { clock, hosts, logger, signal, store, workerId } = this.#options;
     const host = hosts.get(workerId);
-    if (host === undefined) return;
+    if (host === undefined) return false;
     const before = await store.sandboxes.leased(workerId);
     let inventory: readonly HostSandbox[];
     try {
@@ -124,7 +126,7 @@ export class Reconciler {
     } catch (error) {
       // Whether it is there at all, its heartbeats tell.
       if (!signal.aborted) logger.warn({ worker_id: workerId, outcome: toCaissonError(error).code, err: error }, "an inventory failed");
-      return;
+      return false;
     }
     const after = new Map((await store.sandboxes.leased(workerId)).map((entry) => [entry.sandbox.id, entry]));
     const boxes = new Map(inventory.map((box) => [box.sandboxId, box]));
@@ -134,6 +136,13 @@ export class Reconciler {
     }
     for (const { sandbox } of after.values()) this.#unfinished(sandbox);
     if (await store.workers.recount(workerId)) logger.warn({ worker_id: workerId }, "what it was promised was counted wrong");
+    return true;
+  }
+
+  async #leave(): Promise<void> {
+    const { self, store, workerId } = this.#options;
+    this.#holds = false;
+    await store.workers.unclaim(workerId, self);
   }
 
   /** A box, and the row with a lease on this worker if there is one. */

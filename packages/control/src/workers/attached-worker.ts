@@ -52,13 +52,9 @@ export class AttachedWorker {
 
   /** Runs until the signal is aborted, or the worker is removed. One that was removed before is taken back. */
   async run(signal: AbortSignal): Promise<void> {
-    const { host, logger, sessions, store } = this.#options;
+    const { host, sessions } = this.#options;
     const { workerId } = host;
-    try {
-      await store.workers.add(workerId, { tenantId: null });
-    } catch (error) {
-      logger.error({ worker_id: workerId, outcome: toCaissonError(error).code, err: error }, "a worker was not added"); // a heartbeat adds it
-    }
+    if (!(await this.#add(signal))) return this.#heard.resolve();
     const session = sessions.openAs({ workerId, credential: "local", tenantId: null }, host);
     this.#session = session;
     try {
@@ -67,6 +63,21 @@ export class AttachedWorker {
       session.close();
       this.#heard.resolve();
     }
+  }
+
+  /** Makes its row; whether it could before the signal was aborted. */
+  async #add(signal: AbortSignal): Promise<boolean> {
+    const { clock, host, logger, store } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await store.workers.add(host.workerId, { tenantId: null });
+        return true;
+      } catch (error) {
+        logger.error({ worker_id: host.workerId, outcome: toCaissonError(error).code, err: error }, "a worker was not added");
+        await clock.sleep(RETRY_MS, signal).catch(() => undefined); // the signal is looked at next
+      }
+    }
+    return false;
   }
 
   async #round(signal: AbortSignal): Promise<number> {

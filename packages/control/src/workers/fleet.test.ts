@@ -219,6 +219,22 @@ describe("control planes", () => {
     expect(await b.orchestrator.get(id)).toMatchObject({ state: "stopped" });
   });
 
+  it("leave a worker to another one that has a better way to it", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    const worker = await world.worker("w1", [a, b]);
+    const { id } = await world.until(a.orchestrator.create({}));
+    expect((await world.store.workers.get("w1"))?.reconciledBy).toBe("a");
+    // What goes from a to it is lost, though all it says arrives.
+    const way = worker.links.get("a");
+    if (way !== undefined) way.host.cut = true;
+    worker.machine.boxes.delete(id);
+    await worker.live(30_000);
+    expect((await world.store.workers.get("w1"))?.reconciledBy).toBe("b");
+    expect(await a.orchestrator.get(id)).toMatchObject({ state: "stopped" });
+  });
+
   it("go on with a creation whose driver died, within seconds, and its other callers hear of it", async () => {
     await using world = await FleetWorld.open();
     const a = await world.plane("a");
@@ -238,8 +254,22 @@ describe("control planes", () => {
     expect(await world.until(waiting)).toMatchObject({ state: "running" });
     expect(world.clock.monotonic() - begun).toBeLessThan(6_000);
     expect(worker.machine.calls).toHaveLength(2);
-    // Nobody waits for this one; it is gone on with all the same.
     slow.resolve();
+  });
+
+  it("go on with a creation for which nobody waits any more", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const b = await world.plane("b");
+    const worker = await world.worker("w1", [a, b]);
+    worker.machine.onStart = () => new Promise(() => undefined);
+    a.orchestrator.create({}).catch(() => undefined);
+    await world.pass(10_000);
+    a.kill();
+    worker.machine.onStart = undefined;
+    await world.pass(6_000);
+    expect((await b.orchestrator.list({})).items).toMatchObject([{ state: "running" }]);
+    expect(worker.machine.calls).toHaveLength(2);
   });
 
   it("write at once after one of them was killed", async () => {

@@ -129,10 +129,8 @@ export class LinkSession implements WorkerSession {
     this.#ended.signal.throwIfAborted();
     if (this.#run === undefined) throw new CaissonError("forbidden", "A worker says first that it is there.");
     const lease = await store.sandboxes.lease(id);
-    const seen = lease === undefined ? undefined : await store.sandboxes.get(id);
-    if (lease !== undefined && seen !== undefined && lease.workerId === of.workerId && lease.epoch === epoch && seen.epoch === epoch)
-      return seen;
-    const row = seen ?? (await store.sandboxes.get(id));
+    const row = await store.sandboxes.get(id);
+    if (row !== undefined && lease?.workerId === of.workerId && lease.epoch === epoch) return row;
     // A lower epoch is no lie but late: what it once had it may still speak of.
     const late = row !== undefined && epoch < row.epoch;
     const known = { sandbox_id: id, said_epoch: epoch, epoch: row?.epoch ?? null };
