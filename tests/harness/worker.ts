@@ -61,8 +61,8 @@ export class TestWorker implements AsyncDisposable {
     return this.#output;
   }
 
-  /** Starts the process (again) and waits until the server says that it is online. */
-  async up(): Promise<void> {
+  /** Starts the process (again) and waits until the server says that it is online; `env` is for this run. */
+  async up(env: Readonly<Record<string, string>> = {}): Promise<void> {
     const child = spawn(process.execPath, [CLI, "worker"], {
       env: {
         ...process.env,
@@ -72,6 +72,7 @@ export class TestWorker implements AsyncDisposable {
         CAISSON_AUTH__WORKER_TOKEN: TOKEN,
         CAISSON_LOGGING__FORMAT: "json",
         ...this.#env,
+        ...env,
       },
       stdio: ["ignore", "pipe", "pipe"],
     });
