@@ -1,6 +1,7 @@
 import { TestServer } from "../tests/harness/server.ts";
 import { compareColdStarts } from "./cold-start.ts";
 import { compareExec } from "./exec.ts";
+import { measureFleet } from "./fleet.ts";
 import { load } from "./measure.ts";
 import { measureMemory } from "./memory.ts";
 import { compareStreams } from "./streams.ts";
@@ -23,6 +24,7 @@ const SUBJECTS: Readonly<Record<string, (server: TestServer) => Promise<void>>> 
   streams: (server) => compareStreams(server, Math.max(3, Math.round(ROUNDS / 6))),
   transfers: (server) => compareTransfers(server, Math.max(3, Math.round(ROUNDS / 6))),
   memory: (server) => measureMemory(server),
+  fleet: () => measureFleet(ROUNDS),
 };
 
 const wanted = process.argv.slice(2);
