@@ -1,5 +1,4 @@
 import { Agent, request, type IncomingMessage } from "node:http";
-import type { TestServer } from "../tests/harness/server.ts";
 
 /** A call of the API. */
 export interface Call {
@@ -13,11 +12,14 @@ export interface Call {
 
 /** A client that costs as little as Node allows, so that what is measured is the server's. One connection, kept alive. */
 export class LeanClient implements Disposable {
-  readonly #server: TestServer;
+  readonly #url: string;
+  readonly #headers: Readonly<Record<string, string>>;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
-  constructor(server: TestServer) {
-    this.#server = server;
+  /** A server and its key, or any address and the headers that open it. */
+  constructor({ url, apiKey }: { readonly url: string; readonly apiKey?: string }, headers: Readonly<Record<string, string>> = {}) {
+    this.#url = url;
+    this.#headers = apiKey === undefined ? headers : { "x-api-key": apiKey, ...headers };
   }
 
   /** The answer once its head is here; throws when it is an error. */
@@ -25,12 +27,12 @@ export class LeanClient implements Disposable {
     const text = json === undefined ? undefined : JSON.stringify(json);
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const asking = request(
-      `${this.#server.url}/api/v1${path}`,
+      `${this.#url}/api/v1${path}`,
       {
         method,
         agent: this.#agent,
         headers: {
-          "x-api-key": this.#server.apiKey,
+          ...this.#headers,
           ...(text === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(text) }),
           ...headers,
         },

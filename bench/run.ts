@@ -1,5 +1,6 @@
 import { TestServer } from "../tests/harness/server.ts";
 import { compareColdStarts } from "./cold-start.ts";
+import { compareDirect } from "./direct.ts";
 import { compareExec } from "./exec.ts";
 import { measureFleet } from "./fleet.ts";
 import { load } from "./measure.ts";
@@ -23,6 +24,7 @@ const SUBJECTS: Readonly<Record<string, (server: TestServer) => Promise<void>>> 
   terminal: (server) => measureEcho(server, ROUNDS * 20),
   streams: (server) => compareStreams(server, Math.max(3, Math.round(ROUNDS / 6))),
   transfers: (server) => compareTransfers(server, Math.max(3, Math.round(ROUNDS / 6))),
+  direct: () => compareDirect(Math.max(3, Math.round(ROUNDS / 6)), ROUNDS * 10),
   memory: (server) => measureMemory(server),
   fleet: () => measureFleet(ROUNDS),
 };

@@ -9,6 +9,7 @@ import { build } from "esbuild";
 import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sdkTour, TOUR_SEEN } from "../harness/sdk-tour.ts";
+import { startDirectFleet, type DirectFleet } from "../harness/direct.ts";
 import { TestServer } from "../harness/server.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -39,6 +40,23 @@ async function bundle(entry: string): Promise<{ readonly code: string; readonly 
 let page: Server;
 let origin: string;
 let server: TestServer;
+let direct: DirectFleet;
+
+/** Where a tour goes: to a server, or to one whose worker can be reached directly. */
+const TARGETS = {
+  "through the server": () => server,
+  "straight to the worker": () => direct.fleet.server,
+} as const;
+const targets = Object.entries(TARGETS);
+
+let served = 0;
+
+/** The worker itself was asked for a terminal once more, where there is one. */
+function expectDirect(target: TestServer): void {
+  if (target !== direct.fleet.server) return;
+  const { length } = direct.fleet.worker.output.match(/"route":"\/api\/v1\/sandboxes\/:id\/exec\/ws"/g) ?? [];
+  expect(length).toBe((served += 1));
+}
 
 beforeAll(async () => {
   const { code } = await bundle(TOUR);
@@ -50,35 +68,47 @@ beforeAll(async () => {
   await once(page, "listening");
   origin = `http://127.0.0.1:${(page.address() as AddressInfo).port}`;
   server = await TestServer.start({ CAISSON_SERVER__CORS_ALLOWED_ORIGINS: origin });
+  direct = await startDirectFleet({ CAISSON_SERVER__CORS_ALLOWED_ORIGINS: origin });
 });
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
+  await direct?.[Symbol.asyncDispose]();
   page?.close();
 });
 
 describe("the SDK", () => {
-  test("runs in Node", async () => {
-    expect(await sdkTour(server.url, server.apiKey)).toEqual(TOUR_SEEN);
+  test.each(targets)("runs in Node, %s", async (_name, targetOf) => {
+    const target = targetOf();
+    expect(await sdkTour(target.url, target.apiKey)).toEqual(TOUR_SEEN);
+    expectDirect(target);
   });
 
-  test.skipIf(!existsSync(BUN))("runs in Bun", async () => {
+  test.skipIf(!existsSync(BUN)).each(targets)("runs in Bun, %s", async (_name, targetOf) => {
+    const target = targetOf();
     const script = `import { sdkTour } from ${JSON.stringify(TOUR)}; console.log(JSON.stringify(await sdkTour(process.env.TOUR_URL, process.env.TOUR_KEY)));`;
-    const env = { ...process.env, TOUR_URL: server.url, TOUR_KEY: server.apiKey };
+    const env = { ...process.env, TOUR_URL: target.url, TOUR_KEY: target.apiKey };
     const { stdout } = await promisify(execFile)(BUN, ["--conditions=@caisson/source", "-e", script], { cwd: ROOT, env, timeout: 60_000 });
     expect(JSON.parse(stdout)).toEqual(TOUR_SEEN);
+    expectDirect(target);
   });
 
-  test.skipIf(!existsSync(CHROMIUM))("runs in a browser, from a page of another origin", { timeout: 120_000 }, async () => {
-    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
-    try {
-      const tab = await browser.newPage();
-      await tab.goto(origin);
-      const call = `tour.sdkTour(${JSON.stringify(server.url)}, ${JSON.stringify(server.apiKey)})`;
-      expect(await tab.evaluate(call)).toEqual(TOUR_SEEN);
-    } finally {
-      await browser.close();
-    }
-  });
+  test.skipIf(!existsSync(CHROMIUM)).each(targets)(
+    "runs in a browser, from a page of another origin, %s",
+    { timeout: 120_000 },
+    async (_name, targetOf) => {
+      const target = targetOf();
+      const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+      try {
+        const tab = await browser.newPage();
+        await tab.goto(origin);
+        const call = `tour.sdkTour(${JSON.stringify(target.url)}, ${JSON.stringify(target.apiKey)})`;
+        expect(await tab.evaluate(call)).toEqual(TOUR_SEEN);
+        expectDirect(target);
+      } finally {
+        await browser.close();
+      }
+    },
+  );
 
   test("is small for a browser, and carries no schemas", async () => {
     const { code, inputs } = await bundle(join(ROOT, "packages/sdk/src/index.ts"));
