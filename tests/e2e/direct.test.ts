@@ -76,6 +76,25 @@ it("has what was run there in the exec log, by the key's name", async () => {
   expect(items.map(({ type }) => type)).toEqual(expect.arrayContaining(["process.started", "process.exited"]));
 });
 
+it("ends what goes on there with the sandbox, and says so as the server does", async () => {
+  const { client } = watchedClient(direct);
+  const sandbox = await Sandbox.create({}, { client });
+  const begun = Promise.withResolvers<void>();
+  const running = sandbox.commands
+    .run("echo begun; sleep 60", { onStdout: () => begun.resolve() })
+    .catch((error: { code?: string }) => error.code);
+  const shown = Promise.withResolvers<void>();
+  const followed = (async () => {
+    for await (const { processes } of sandbox.statsStream({ interval: "200ms" })) if (processes >= 0) shown.resolve();
+    return "ended";
+  })();
+  await Promise.all([begun.promise, shown.promise]);
+  await sandbox.destroy();
+  expect(await running).toBe("sandbox_destroyed");
+  expect(await followed).toBe("ended");
+  await expect(sandbox.commands.run("true")).rejects.toMatchObject({ code: "sandbox_destroyed" });
+});
+
 it("goes on while the server is gone, and the log has it afterwards", async () => {
   const { server } = direct.fleet;
   const { client } = watchedClient(direct);

@@ -11,6 +11,7 @@ import type {
   SandboxStats,
   Token,
 } from "@caisson/contract";
+import { CaissonApiError } from "./api-error.ts";
 import type { CallOptions } from "./call-options.ts";
 import { Caisson } from "./caisson.ts";
 import { Code } from "./code.ts";
@@ -19,7 +20,7 @@ import { Events } from "./events.ts";
 import { Files } from "./files.ts";
 import { Git } from "./git.ts";
 import type { HttpClient } from "./http-client.ts";
-import { followEvents } from "./sse.ts";
+import { followEvents, type SseMessage, type SseRequest } from "./sse.ts";
 import { Ports } from "./ports.ts";
 import { Processes } from "./processes.ts";
 import { Pty } from "./pty.ts";
@@ -284,7 +285,7 @@ export class Sandbox implements AsyncDisposable {
   async *followLogs(options: CallOptions & { readonly lines?: number } = {}): AsyncGenerator<string, void, void> {
     const { signal, timeoutMs, lines } = options;
     const request = { http: this.#http, path: `${pathOf(this.id)}/logs/stream`, query: { lines }, signal, timeoutMs };
-    for await (const { event, data } of followEvents(request)) if (event === "lines") yield* (data as ConsolePage).lines;
+    for await (const { event, data } of followToEnd(request)) if (event === "lines") yield* (data as ConsolePage).lines;
   }
 
   /**
@@ -311,12 +312,25 @@ export class Sandbox implements AsyncDisposable {
   async *statsStream(options: CallOptions & { readonly interval?: string } = {}): AsyncGenerator<SandboxStats, void, void> {
     const { signal, timeoutMs, interval } = options;
     const request = { http: this.#http, path: `${pathOf(this.id)}/stats/stream`, query: { interval }, signal, timeoutMs };
-    for await (const { event, data } of followEvents(request)) if (event === "stats") yield data as SandboxStats;
+    for await (const { event, data } of followToEnd(request)) if (event === "stats") yield data as SandboxStats;
   }
 
   /** Destroys it at the end of the scope that holds it with `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
+  }
+}
+
+/** What a sandbox tells until it ends: also where the stream broke off with it, and the server says afterwards that it has ended. */
+async function* followToEnd(request: SseRequest): AsyncGenerator<SseMessage, void, void> {
+  let begun = false;
+  try {
+    for await (const message of followEvents(request)) {
+      begun = true;
+      yield message;
+    }
+  } catch (error) {
+    if (!begun || !(error instanceof CaissonApiError) || error.code !== "sandbox_destroyed") throw error;
   }
 }
 

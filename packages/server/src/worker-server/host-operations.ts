@@ -46,8 +46,11 @@ export class HostOperations implements DataOperations {
     this.#options = options;
   }
 
+  /** What is known of a sandbox that is here; `worker_unavailable` when it is not: what became of it a control plane tells. */
   async get(id: string, options: OperationOptions = {}): Promise<SandboxFacts> {
-    const { present } = this.#find(id, options.epoch);
+    const present = this.#options.host.present(id);
+    if (present === undefined || present.state === "stopped" || (options.epoch !== undefined && present.epoch !== options.epoch))
+      throw hasLeft();
     return factsOf(id, present);
   }
 
@@ -122,7 +125,7 @@ export class HostOperations implements DataOperations {
     const now = this.#options.host.present(ref.sandboxId);
     if (now !== undefined && now.epoch === ref.epoch && now.state !== "stopped") return error;
     // Something may have been done by then: whoever repeats this must want to.
-    return new CaissonError("worker_unavailable", "The sandbox has left this worker, or has ended.", { cause: error, retryAfter: 1 });
+    return hasLeft(error);
   }
 
   /** One log line for every operation: what, on which sandbox, how it ended, how long it took. */
@@ -157,6 +160,11 @@ export function notHere(sandboxId: string): CaissonError {
   return new CaissonError("lease_lost", `The sandbox ${sandboxId} is not on this worker any more, or is there anew.`, {
     detail: ASK_CONTROL_PLANE,
   });
+}
+
+/** The error for work that was under way when its sandbox left: whoever repeats it hears from a control plane how it ended. */
+function hasLeft(cause?: unknown): CaissonError {
+  return new CaissonError("worker_unavailable", "The sandbox has left this worker, or has ended.", { cause, retryAfter: 1 });
 }
 
 function factsOf(id: string, { state, vcpus, memoryMb }: PresentSandbox): SandboxFacts {
