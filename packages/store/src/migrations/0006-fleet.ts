@@ -10,6 +10,22 @@ export function fleet({ int, float, sequence }: Flavour): Migration {
       await db.schema.alterTable("sandboxes").addColumn("placement", "text").execute();
       await db.schema.createIndex("sandboxes_worker").on("sandboxes").columns(["worker_id", "created_at", "id"]).execute();
 
+      // With live ones in it, SQLite takes it for every question about live ones, and sorts them all.
+      await db.schema.dropIndex("sandboxes_ended").execute();
+      await db.schema
+        .createIndex("sandboxes_ended")
+        .on("sandboxes")
+        .column("ended_at")
+        .where(sql.ref("ended_at"), "is not", null)
+        .execute();
+      // What lists show unless told otherwise, however many ended ones are kept.
+      await db.schema
+        .createIndex("sandboxes_live_created")
+        .on("sandboxes")
+        .columns(["created_at", "id"])
+        .where(sql.ref("ended_at"), "is", null)
+        .execute();
+
       // Who drives a creation; another control plane goes on when the time is over.
       await db.schema.alterTable("sandboxes").addColumn("driver", "text").execute();
       await db.schema.alterTable("sandboxes").addColumn("driver_until", int).execute();
