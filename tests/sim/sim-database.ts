@@ -144,8 +144,9 @@ export class SimDatabase {
         [`update of ${columns.join()}`, "old", "new"],
         ["delete", "old", "none"],
       ] as const) {
+        const differs = columns.map((column) => `old.${column} is not new.${column}`).join(" or ");
         connection.exec(
-          `create temp trigger sim_${table}_${event.slice(0, 6)} after ${event} on main.${table} begin select sim_${table}(${list(before)}, ${list(after)}); end`,
+          `create temp trigger sim_${table}_${event.slice(0, 6)} after ${event} on main.${table} ${event.startsWith("update") ? `when ${differs}` : ""} begin select sim_${table}(${list(before)}, ${list(after)}); end`,
         );
       }
     }

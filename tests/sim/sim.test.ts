@@ -6,7 +6,7 @@ import { play, type Outcome } from "./world.ts";
 /** One seed to replay: `SIM_SEED=123 npx vitest run tests/sim`. */
 const ONE = process.env["SIM_SEED"];
 /** How many seeds to play, from 1 on. */
-const SEEDS = Number(process.env["SIM_SEEDS"] ?? (process.env["CI"] === undefined ? 1_000 : 10_000));
+const SEEDS = Number(process.env["SIM_SEEDS"] ?? (process.env["CI"] === undefined ? 1_000 : 2_000));
 /** A planted bug must be found within this many seeds. */
 const FIND_WITHIN = 1_000;
 /** Lines of a failing run that are shown. */

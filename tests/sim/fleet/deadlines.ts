@@ -5,7 +5,7 @@ export const DEADLINES_MS = {
   /** From the last fault to the moment when nothing is unfinished: late answers of what was under way included. */
   rest: 240_000,
   /** From the last fault to the moment when every state that is shown is true, creations apart. */
-  shown: 60_000,
+  shown: 40_000,
   /** A deadline that passed is kept this much later, while a control plane lives and its database answers. */
   late: 45_000,
   /** The longest creation. */

@@ -74,6 +74,8 @@ export class FleetLedger {
   /** Events of sandboxes in the order in which they were written. */
   readonly #told = new Map<string, string[]>();
   #live = 0;
+  /** How many sandboxes are being created. */
+  creating = 0;
   /** How many creations went on at another worker. */
   moves = 0;
   /** True time since which a control plane and the database have been there; undefined while they are not. */
@@ -124,6 +126,12 @@ export class FleetLedger {
     for (const id of counted) this.#exact(id);
     for (const id of grown) this.#fits(id);
     for (const change of changes) if (change.table === "sandboxes" && change.after !== undefined) this.#owned(String(change.after["id"]));
+  }
+
+  /** Whether a worker is in one of these states. */
+  anyWorker(states: readonly WorkerState[]): boolean {
+    for (const { state } of this.workers.values()) if (states.includes(state)) return true;
+    return false;
   }
 
   /** A heartbeat was answered. */
@@ -254,6 +262,8 @@ export class FleetLedger {
       untold.push({ id: row.id, type: `sandbox.${row.state}` });
       entry.since = this.#simulation.now;
       if (isTerminal(row.state) && !isTerminal(was)) this.#live -= 1;
+      if (was === "creating") this.creating -= 1;
+      if (row.state === "creating") this.creating += 1;
     }
     if (row.expiresAt !== entry.latestEnd) entry.earliestEnd = entry.latestEnd = row.expiresAt;
     const wasOn = entry.workerId;
@@ -279,6 +289,7 @@ export class FleetLedger {
     });
     untold.push({ id: row.id, type: "sandbox.created" });
     this.#live += 1;
+    this.creating += 1;
     if (this.#maxLive > 0 && this.#live > this.#maxLive) this.#violate(`${this.#live} sandboxes live, ${this.#maxLive} allowed`);
     this.#takes(row);
   }

@@ -1,4 +1,4 @@
-import { CaissonError } from "@caisson/contract";
+import { CaissonError, type WorkerState } from "@caisson/contract";
 import type { Store } from "@caisson/store";
 import type { SimDatabase } from "../sim-database.ts";
 import type { SimProcess } from "../sim-process.ts";
@@ -7,10 +7,14 @@ import type { Simulation } from "../simulation.ts";
 import type { FleetLedger } from "./fleet-ledger.ts";
 import type { SimSingletons } from "./sim-singletons.ts";
 
+const NOTHING = { answer: [] };
+
 /** How the database that all share misbehaves; a call fails as it does for one process, an outage for all. */
 export interface SharedFaults extends StoreFaults {
   /** True time until which it does not answer. */
   downUntil: number;
+  /** Wall-clock time of its machine at the beginning, plus all corrections, in ms. */
+  wall: number;
 }
 
 /**
@@ -29,10 +33,16 @@ export function fleetStore(given: {
   readonly singletons: SimSingletons;
 }): Store {
   const { database, process, simulation, faults, ledger, notify, listeners, singletons } = given;
-  const store = simStore(database.store, process, simulation, faults, () => {
+  const wrote = (): void => {
     const changes = database.takeChanges();
     ledger.wrote(changes);
     if (changes.some(({ table }) => table === "events")) notify();
+  };
+  const store = simStore(database.store, process, simulation, faults, wrote, (method, args) => {
+    if (method === "undriven" && ledger.creating === 0) return NOTHING;
+    if (method !== "ofWorkers") return undefined;
+    const { states } = args[0] as { readonly states?: readonly WorkerState[] };
+    return states !== undefined && !ledger.anyWorker(states) ? NOTHING : undefined;
   });
   const events = new Proxy(store.events, {
     get: (target, key) => {

@@ -2,7 +2,6 @@ import type { SandboxHost } from "@caisson/contract";
 import {
   ConnectedHosts,
   Orchestrator,
-  SteadyClock,
   type OrchestratorOptions,
   type PlacementSettings,
   type WorkerOperations,
@@ -11,7 +10,7 @@ import {
 import type { SeededRandom } from "@caisson/testkit";
 import type { SimDatabase } from "../sim-database.ts";
 import { guestOf } from "../sim-guest.ts";
-import { SimProcess } from "../sim-process.ts";
+import { SimProcess, type WallTime } from "../sim-process.ts";
 import type { Simulation } from "../simulation.ts";
 import { Connection } from "./connection.ts";
 import type { FleetLedger, Overcommit } from "./fleet-ledger.ts";
@@ -59,6 +58,8 @@ export class SimControl implements Dialled {
   readonly name: string;
   /** What lies between it and each worker. */
   readonly wires = new Map<string, Wire>();
+  /** What it takes for the database's time. */
+  readonly wall: WallTime = { offset: 0 };
   readonly #options: SimControlOptions;
   readonly #pending = new Set<() => void>();
   readonly #listeners = new Set<() => void>();
@@ -80,15 +81,15 @@ export class SimControl implements Dialled {
   boot(): void {
     const { simulation, database, identities, random, settings, plant } = this.#options;
     this.#lives += 1;
-    const start = database.now() - simulation.now;
-    const process = new SimProcess(simulation, { offset: start });
+    // The database's time, as well as it can be measured.
+    this.wall.offset = database.now() - simulation.now + simulation.random.int(-50, 50);
+    const process = new SimProcess(simulation, this.wall);
     this.#process = process;
     this.#listeners.clear();
     this.#hosts = new ConnectedHosts();
     const plain = fleetStore({ ...this.#options, process, listeners: this.#listeners });
-    const clock = new SteadyClock(process.clock);
     const orchestrator = new Orchestrator({
-      clock,
+      clock: process.clock,
       random,
       store: plant.store?.(plain) ?? plain,
       hosts: this.#hosts,

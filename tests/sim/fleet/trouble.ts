@@ -76,6 +76,7 @@ export class Trouble {
     some(0.15, 2, () => this.#outage());
     some(0.08, 2, () => this.#haunt());
     some(0.1, 3, () => this.#setClock());
+    some(0.1, 2, () => this.#correctDatabase());
     some(0.08, 2, () => this.#lie());
     some(0.1, 2, () => this.#drainItself());
   }
@@ -156,6 +157,20 @@ export class Trouble {
     const ms = random.int(-7_200_000, 7_200_000);
     this.#simulation.note(() => `world  the clock of ${worker.id} is set by ${ms} ms`);
     worker.wall.offset += ms;
+  }
+
+  /** The time of the database is corrected, or another server serves, and control planes find that out one after the other. */
+  #correctDatabase(): void {
+    const { random } = this.#simulation;
+    const ms = random.int(-1_500, 1_500);
+    this.#simulation.note(() => `world  the clock of the database is set by ${ms} ms`);
+    this.#database.wall += ms;
+    for (const control of this.#controls) {
+      const { process } = control;
+      this.#simulation.after(random.int(0, 10_000), () => {
+        if (control.process === process) control.wall.offset = this.#database.wall + random.int(-50, 50);
+      });
+    }
   }
 
   /** A worker claims what is not its own; nobody else's sandbox may suffer. */
