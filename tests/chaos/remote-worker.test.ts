@@ -1,4 +1,5 @@
 import { Sandbox } from "@caisson/sdk";
+import type { Worker } from "@caisson/contract";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { TestFleet } from "../harness/remote.ts";
 
@@ -9,6 +10,7 @@ beforeAll(async () => {
     CAISSON_WORKERS__LATE_AFTER: "2s",
     CAISSON_WORKERS__UNREACHABLE_AFTER: "4s",
     CAISSON_WORKER__HEARTBEAT_INTERVAL: "500ms",
+    CAISSON_WORKER__ON_CONTROL_LOSS: "pause",
   });
 });
 afterAll(() => fleet?.[Symbol.asyncDispose]());
@@ -77,3 +79,26 @@ it("keeps sandboxes over a restart of the worker that was asked to end, and show
   expect(await sandbox.files.readText("/tmp/kept")).toBe("kept");
   await sandbox.destroy();
 });
+
+it(
+  "freezes its sandboxes when no control plane is heard, over a crash of its own too, and thaws them when one is back",
+  { timeout: 120_000 },
+  async (context) => {
+    const { providers } = await fleet.server.json<Worker>("GET", "/workers/worker-a");
+    if (providers.find((provider) => provider.default)?.capabilities.freeze !== true) context.skip("the provider here cannot freeze");
+    const sandbox = await create();
+    await sandbox.commands.spawn("while true; do echo >> /tmp/count; sleep 0.01; done");
+    const count = async (): Promise<number> => Number((await sandbox.commands.run("wc -c < /tmp/count")).stdout);
+    await expect.poll(count).toBeGreaterThan(0);
+    await fleet.server.kill9();
+    await expect.poll(() => fleet.worker.output).toContain("sandboxes were frozen");
+    await fleet.worker.end("SIGKILL");
+    await fleet.server.up();
+    await fleet.worker.up();
+    await expect.poll(() => fleet.worker.output).toContain("sandboxes were thawed");
+    await expect.poll(async () => (await fleet.server.json<{ state: string }>("GET", `/sandboxes/${sandbox.id}`)).state).toBe("running");
+    const before = await count();
+    await expect.poll(count).toBeGreaterThan(before);
+    await sandbox.destroy();
+  },
+);
