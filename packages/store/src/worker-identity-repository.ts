@@ -133,6 +133,11 @@ export class WorkerIdentityRepository {
         if (invitation.worker_id === null && taken) return { kind: "id_taken", workerId };
         await this.#admit(trx, workerId, tenantId, worker, now);
         await trx
+          .deleteFrom("worker_refresh_tokens")
+          .where("worker_id", "=", workerId)
+          .where("revoked_at", "<", now - REMEMBERED_MS)
+          .execute();
+        await trx
           .updateTable("worker_invitations")
           .set({ used_at: now, used_by: workerId, key_thumbprint: keyThumbprint })
           .where("id", "=", family)

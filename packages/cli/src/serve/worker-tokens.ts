@@ -9,7 +9,18 @@ export function workerTokens(auth: Config["auth"]): ConfiguredTokens {
     throw new CaissonError("invalid_request", "auth.worker_token and auth.worker_token_file are both set.", {
       detail: { remedy: "Keep one of them." },
     });
-  return { shared: file === undefined ? () => Promise.resolve(token) : () => readTokenFile(file), own: auth.worker_tokens };
+  const shared = file === undefined ? () => Promise.resolve(token) : () => tokenIfThere(file);
+  return { shared, own: auth.worker_tokens };
+}
+
+/** A file that was removed takes the shared token away. */
+async function tokenIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readTokenFile(path);
+  } catch (error) {
+    if (error instanceof CaissonError && (error.cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** A token from a file: its first line. */

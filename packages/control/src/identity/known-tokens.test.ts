@@ -50,6 +50,8 @@ it("lets a worker stay until its token or its standing is taken away", async () 
   const identity = await tokens().verify("worker-b", SHARED);
   expect(await tokens().stillGood(identity)).toBe(true);
   expect(await tokens({}, null).stillGood(identity)).toBe(false);
+  const unreadable = { shared: () => Promise.reject(new Error("the disk is busy")), own: {} };
+  expect(await new KnownTokens(unreadable, { standing: () => Promise.resolve(undefined) }).stillGood(identity)).toBe(true);
   expect(await tokens({ "worker-b": { state: "removed" } }).stillGood(identity)).toBe(false);
   expect(await tokens({ "worker-b": { revokedBefore: 1, readmitted: false } }).stillGood(identity)).toBe(false);
 });

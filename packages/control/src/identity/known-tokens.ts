@@ -38,12 +38,16 @@ export class KnownTokens {
     return this.#identify(found.workerId, found.credential);
   }
 
-  /** Whether a worker that came with such a token may stay. */
+  /** Whether a worker that came with such a token may stay. One that cannot be read now was not taken away. */
   async stillGood({ workerId, credential }: WorkerIdentity): Promise<boolean> {
-    const configured =
-      credential === "static" ? this.hasOwn(workerId) : !this.hasOwn(workerId) && (await this.#tokens.shared()) !== undefined;
     const standing = await this.#standings.standing(workerId);
-    return configured && (standing === undefined || objection(credential, standing) === undefined);
+    if (standing !== undefined && objection(credential, standing) !== undefined) return false;
+    if (credential === "static") return this.hasOwn(workerId);
+    if (this.hasOwn(workerId)) return false;
+    return this.#tokens.shared().then(
+      (token) => token !== undefined,
+      () => true,
+    );
   }
 
   async #find(

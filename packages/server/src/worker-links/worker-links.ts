@@ -68,7 +68,9 @@ export class WorkerLinks {
       });
     } catch (thrown) {
       const error = toCaissonError(thrown);
-      logger.warn({ remote, outcome: error.code, reason: error.message }, "a link was refused");
+      // Without a proof is how a registered worker asks for the nonce to make one.
+      const asked = error.detail?.["reason"] === "proof_missing";
+      logger[asked ? "debug" : "warn"]({ remote, outcome: error.code, reason: error.message }, "a link was refused");
       if (error.code === "unauthorized") headers[LINK_HEADERS.nonce] = await identities.challenge().catch(() => "");
       return refuseLink(
         socket,
