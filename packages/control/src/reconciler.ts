@@ -218,7 +218,7 @@ export class Reconciler {
 
   /** What a crash or a failed call left: creations are driven on, ended ones are cleaned up. */
   #unfinished(sandbox: SandboxRecord): void {
-    if (sandbox.state === "creating") void this.#options.starter.takeOver(sandbox.id);
+    if (sandbox.state === "creating") void this.#options.starter.takeOver(sandbox);
     else if (isTerminal(sandbox.state)) void this.#options.cleaner.clean(sandbox);
   }
 

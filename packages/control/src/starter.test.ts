@@ -51,10 +51,17 @@ describe("a creation that fails on one worker", () => {
     const a = await world.plane("a");
     const [w1] = await Promise.all([world.worker("w1", [a]), world.worker("w2", [a])]);
     await world.until(a.orchestrator.create({ worker_id: "w2" }));
+    // Chosen, and gone before it is asked.
+    const off = world.store.events.onAppend(() => {
+      off();
+      w1.cutOff();
+    });
     const made = a.orchestrator.create({});
-    // Chosen, and gone before it was asked.
-    w1.cutOff();
-    expect(await world.until(made)).toMatchObject({ worker_id: "w2", state: "running" });
+    expect(await world.until(made)).toMatchObject({
+      worker_id: "w2",
+      placement: { refused: [{ worker_id: "w1", code: "worker_unavailable" }] },
+    });
+    expect(await world.events("sandbox.placed")).toHaveLength(1);
     expect(w1.machine.calls).toEqual([]);
   });
 

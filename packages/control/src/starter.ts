@@ -45,7 +45,8 @@ export interface StarterOptions {
  */
 export class Starter {
   readonly #options: StarterOptions;
-  readonly #running = new SingleFlight<void>();
+  /** Tells whether it is decided. */
+  readonly #running = new SingleFlight<boolean>();
   readonly #cancels = new Map<string, AbortController>();
 
   constructor(options: StarterOptions) {
@@ -53,17 +54,20 @@ export class Starter {
   }
 
   /** Drives a creation that this control plane has just reserved. Resolves when it is decided; never rejects. */
-  begin(sandbox: SandboxRecord): Promise<void> {
-    return this.#running.run(sandbox.id, () => this.#guarded(sandbox.id, (signal) => this.#drive(sandbox, "fresh", signal)));
+  async begin(sandbox: SandboxRecord): Promise<void> {
+    const { id } = sandbox;
+    const decided = await this.#running.run(id, () => this.#guarded(id, (signal) => this.#drive(sandbox, "fresh", signal)));
+    if (!decided) await this.drive(sandbox);
   }
 
-  /** Drives a creation unless somebody else does. Never rejects. */
-  takeOver(id: string): Promise<void> {
-    return this.#running.run(id, () =>
+  /** Drives a creation unless somebody else does, or there is no way to its worker from here. Never rejects. */
+  async takeOver({ id, workerId }: Pick<SandboxRecord, "id" | "workerId">): Promise<void> {
+    const { hosts, store, self } = this.#options;
+    if (hosts.get(workerId) === undefined) return;
+    await this.#running.run(id, () =>
       this.#guarded(id, async (signal) => {
-        const { store, self } = this.#options;
         const taken = await store.sandboxes.drive(id, self, DRIVE_MS);
-        if (taken !== undefined) await this.#drive(taken, "taken over", signal);
+        return taken === undefined ? false : this.#drive(taken, "taken over", signal);
       }),
     );
   }
@@ -72,8 +76,10 @@ export class Starter {
   async drive({ id }: Pick<SandboxRecord, "id">): Promise<void> {
     const { clock, store, signal } = this.#options;
     while (!signal.aborted) {
-      await this.takeOver(id);
       try {
+        const seen = await store.sandboxes.get(id);
+        if (seen?.state !== "creating") return;
+        await this.takeOver(seen);
         if ((await store.sandboxes.get(id))?.state !== "creating") return;
         await clock.sleep(LOOK_MS, signal);
       } catch {
@@ -94,17 +100,19 @@ export class Starter {
   }
 
   /** Runs `work` beside the word that it goes on. */
-  async #guarded(id: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async #guarded(id: string, work: (signal: AbortSignal) => Promise<boolean>): Promise<boolean> {
     const controller = new AbortController();
     const done = new AbortController();
     this.#cancels.set(id, controller);
     try {
       void this.#goOn(id, done.signal);
-      await work(AbortSignal.any([controller.signal, this.#options.signal]));
+      return await work(AbortSignal.any([controller.signal, this.#options.signal]));
     } catch (error) {
       // The row is still there: whoever finds it drives it again, or its deadline ends it.
-      if (this.#options.signal.aborted) return;
-      this.#options.logger.error({ sandbox_id: id, outcome: toCaissonError(error).code, err: error }, "a creation got stuck");
+      if (!this.#options.signal.aborted) {
+        this.#options.logger.error({ sandbox_id: id, outcome: toCaissonError(error).code, err: error }, "a creation got stuck");
+      }
+      return this.#options.signal.aborted;
     } finally {
       done.abort();
       this.#cancels.delete(id);
@@ -130,8 +138,9 @@ export class Starter {
     }
   }
 
-  async #drive(first: SandboxRecord, how: "fresh" | "taken over", signal: AbortSignal): Promise<void> {
-    const { clock, hosts, store } = this.#options;
+  /** Whether it is decided; else somebody else may have a way to its worker. */
+  async #drive(first: SandboxRecord, how: "fresh" | "taken over", signal: AbortSignal): Promise<boolean> {
+    const { clock, hosts, self, store } = this.#options;
     const until = clock.monotonic() + TRANSITIONAL_DEADLINES.creating;
     const refused: Refused[] = refusedBefore(first.placement);
     let sandbox = first;
@@ -142,13 +151,13 @@ export class Starter {
       const left = Math.min((sandbox.deadlineAt ?? 0) - clock.now(), until - clock.monotonic());
       if (left <= 0) return this.#settle(sandbox, "deadline_passed");
       const attempt = await attemptStart(hosts.get(sandbox.workerId), sandbox, { clock, ms: left, signal });
-      if (signal.aborted) return;
+      if (signal.aborted) return true;
       if (attempt.kind === "started") return this.#settle(sandbox, "started", { box: attempt.box });
       if (attempt.kind !== "unsent") untouched = false;
       if (attempt.kind === "refused" || (attempt.kind === "unsent" && untouched)) {
         const error = attempt.kind === "refused" ? attempt.error : new CaissonError("worker_unavailable", "There was no link to it.");
         const next = await this.#elsewhere(sandbox, { workerId: sandbox.workerId, error }, refused, untouched);
-        if (signal.aborted || next === "decided") return;
+        if (signal.aborted || next === "decided") return true;
         if (next === "nowhere" && attempt.kind === "refused" && error.code !== "shutting_down") {
           // What the first one said is what the caller hears.
           const reason = refused.find(({ workerId }) => workerId === first.workerId)?.error ?? error;
@@ -160,10 +169,15 @@ export class Starter {
           continue;
         }
       }
+      if (attempt.kind === "unsent") {
+        // Given up at once, not when the time is over: others may have a way to it.
+        await store.sandboxes.driveOn(sandbox.id, self, 0);
+        return false;
+      }
       await clock.sleep(Math.min(rest, left), signal);
       rest = Math.min(rest * 2, RETRY_MS.longest);
       const now = await store.sandboxes.get(sandbox.id);
-      if (now?.state !== "creating" || now.epoch !== sandbox.epoch) return;
+      if (now?.state !== "creating" || now.epoch !== sandbox.epoch) return true;
       sandbox = now;
     }
   }
@@ -215,21 +229,21 @@ export class Starter {
   }
 
   /** Writes what came of it, if it is still the creation that was driven. */
-  async #settle(sandbox: SandboxRecord, event: "started" | "start_failed" | "deadline_passed", facts: Facts = {}): Promise<void> {
+  async #settle(sandbox: SandboxRecord, event: "started" | "start_failed" | "deadline_passed", facts: Facts = {}): Promise<true> {
     const { cleaner, self, states, store } = this.#options;
     for (;;) {
       // Only its driver gives a creation up; that a box runs is true whoever finds it.
       const driven = event === "started" ? undefined : await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);
       const now = event === "started" ? await store.sandboxes.get(sandbox.id) : driven;
-      if (now === undefined) return;
+      if (now === undefined) return true;
       if (now.epoch !== sandbox.epoch || now.workerId !== sandbox.workerId) {
         // Ended or moved meanwhile: the start came late, and its box must go whether or not a lease is left.
-        if (event !== "started") return;
+        if (event !== "started") return true;
         if (now.endedAt !== null && now.workerId === sandbox.workerId) void cleaner.clean(now);
         else void cleaner.destroyOrphan(sandbox.workerId, sandbox.id, sandbox.epoch);
-        return;
+        return true;
       }
-      if ((await states.observe(now, event, facts)).kind !== "lost") return;
+      if ((await states.observe(now, event, facts)).kind !== "lost") return true;
     }
   }
 }

@@ -131,6 +131,31 @@ describe("removing", () => {
   });
 });
 
+describe("revoking", () => {
+  it("refuses what a worker shows from then on, and ends its links; its sandboxes live on", async () => {
+    await using world = await FleetWorld.open();
+    const revoked = new Set<string>();
+    const identities = {
+      revoke: async (id: string) => void revoked.add(id),
+      stillGood: async ({ workerId }: { readonly workerId: string }) => !revoked.has(workerId),
+    };
+    const [a, b] = [await world.plane("a", { identities }), await world.plane("b", { identities })];
+    const worker = await world.worker("w1", [a, b]);
+    const { id } = await world.until(a.orchestrator.create({}));
+    const [here, there] = [worker.links.get("a")?.session, worker.links.get("b")?.session];
+    expect(await a.orchestrator.workers.revoke("w1")).toMatchObject({ id: "w1", state: "online" });
+    expect(here?.ended.reason).toMatchObject({ code: "unauthorized" });
+    // On another control plane with its next heartbeat.
+    await expect(there?.heartbeat(worker.heartbeat())).rejects.toMatchObject({ code: "unauthorized" });
+    expect(there?.ended.aborted).toBe(true);
+    await world.pass(10_000);
+    expect(worker.machine.boxes.has(id)).toBe(true);
+    revoked.clear();
+    await worker.link(a);
+    expect(await a.orchestrator.get(id)).toMatchObject({ state: "running" });
+  });
+});
+
 describe("lists of workers", () => {
   it("are pages by id, of the states that are named", async () => {
     await using world = await FleetWorld.open();

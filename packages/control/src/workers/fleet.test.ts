@@ -121,6 +121,23 @@ describe("silence", () => {
     expect([...worker.machine.boxes.keys()]).toEqual([lives.id]);
   });
 
+  it("of some workers leaves the others' sandboxes as they are", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const [quiet, loud] = await Promise.all([world.worker("quiet", [a]), world.worker("loud", [a])]);
+    const lost = await world.until(a.orchestrator.create({ worker_id: "quiet" }));
+    const kept = await world.until(a.orchestrator.create({ worker_id: "loud" }));
+    await loud.live(100_000);
+    await quiet.beat();
+    quiet.cutOff();
+    await loud.live(110_000);
+    const shown = async (query: Parameters<typeof a.orchestrator.list>[0]): Promise<unknown[]> =>
+      (await a.orchestrator.list(query)).items.map(({ id, state }) => [id, state]);
+    expect(await shown({ worker_id: "quiet" })).toEqual([[lost.id, "missing"]]);
+    expect(await shown({ worker_id: "loud" })).toEqual([[kept.id, "running"]]);
+    expect(await shown({ worker_id: "nobody" })).toEqual([]);
+  });
+
   it("towards one control plane is none while another one hears", async () => {
     await using world = await FleetWorld.open();
     const a = await world.plane("a");
@@ -270,6 +287,40 @@ describe("control planes", () => {
     await world.pass(6_000);
     expect((await b.orchestrator.list({})).items).toMatchObject([{ state: "running" }]);
     expect(worker.machine.calls).toHaveLength(2);
+  });
+
+  it("leave a creation to one that has a way to its worker", async () => {
+    await using world = await FleetWorld.open();
+    const [a, b, c] = [await world.plane("a"), await world.plane("b"), await world.plane("c")];
+    const worker = await world.worker("w1", [a, c]);
+    worker.machine.onStart = () => new Promise(() => undefined);
+    a.orchestrator.create({}, { idempotencyKey: "k" }).catch(() => undefined);
+    await world.pass(1_000);
+    const waiting = b.orchestrator.create({}, { idempotencyKey: "k" });
+    await world.pass(1_000);
+    a.kill();
+    worker.machine.onStart = undefined;
+    const begun = world.clock.monotonic();
+    expect(await world.until(waiting)).toMatchObject({ state: "running" });
+    expect(world.clock.monotonic() - begun).toBeLessThan(6_000);
+    expect((await world.store.workers.get("w1"))?.reconciledBy).not.toBe("b");
+    expect(c.hosts.ids()).toEqual(["w1"]);
+  });
+
+  it("give a creation up when their way to its worker breaks before it was asked", async () => {
+    await using world = await FleetWorld.open();
+    const [a, b] = [await world.plane("a"), await world.plane("b")];
+    const worker = await world.worker("w1", [a, b]);
+    // Chosen, and gone before it is asked.
+    const off = world.store.events.onAppend(() => {
+      off();
+      worker.links.get("a")?.session.close();
+    });
+    const made = a.orchestrator.create({});
+    const begun = world.clock.monotonic();
+    expect(await world.until(made)).toMatchObject({ state: "running", worker_id: "w1" });
+    expect(world.clock.monotonic() - begun).toBeLessThan(6_000);
+    expect(worker.machine.calls).toHaveLength(1);
   });
 
   it("write at once after one of them was killed", async () => {

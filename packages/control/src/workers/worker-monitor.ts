@@ -131,7 +131,7 @@ export class WorkerMonitor {
   /** Creations whose control plane died, or cannot say that it lives. */
   async #takeOver(): Promise<number> {
     const { starter, store } = this.#options;
-    for (const { id } of await store.sandboxes.undriven(BATCH)) void starter.takeOver(id);
+    for (const sandbox of await store.sandboxes.undriven(BATCH)) void starter.takeOver(sandbox);
     return CREATIONS_EVERY_MS;
   }
 }
