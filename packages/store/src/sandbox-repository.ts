@@ -1,5 +1,6 @@
+import { randomUUID } from "node:crypto";
 import { isTerminal, type SandboxState, type WorkerState } from "@caisson/contract";
-import type { Kysely } from "kysely";
+import type { Kysely, Selectable } from "kysely";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
 import { endProcesses } from "./exec-log-repository.ts";
 import type { Locks } from "./locks.ts";
@@ -8,13 +9,16 @@ import { giveBack } from "./reserved-amounts.ts";
 import { moveSandbox, type Moved, type MoveSandbox } from "./move-sandbox.ts";
 import { findRepeated, reserveSandbox, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
-import type { Tables } from "./tables.ts";
+import type { SandboxTable, Tables } from "./tables.ts";
 
 /** Time as the store needs it: what every stored time is derived from. It is read inside the transaction that writes. */
 export interface StoreClock {
   /** Wall-clock time in ms since the Unix epoch. */
   now(): number;
 }
+
+/** How long others leave alone what one has found to be due, in ms. */
+const REAPING_MS = 5_000;
 
 /** A change of state. */
 export interface SandboxChange {
@@ -52,6 +56,8 @@ export class SandboxRepository {
   readonly #clock: StoreClock;
   readonly #events: EventRepository;
   readonly #locks: Locks;
+  /** Tells what this process took from what others did. */
+  readonly #self = randomUUID();
 
   constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, locks: Locks) {
     this.#db = db;
@@ -287,14 +293,38 @@ export class SandboxRepository {
     return row === undefined ? undefined : { workerId: row.worker_id, epoch: row.epoch };
   }
 
-  /** Live sandboxes whose time to live or whose state's deadline has passed. */
+  /**
+   * Live sandboxes whose time to live or whose state's deadline has passed. Others that ask get different ones, for as long as
+   * it should take to end these; it is a division of work, and no right: what is written is fenced by version as ever.
+   */
   async due(limit: number): Promise<readonly SandboxRecord[]> {
     const now = this.#clock.now();
-    const live = this.#db.selectFrom("sandboxes").selectAll().where("ended_at", "is", null).limit(limit);
+    const claim = async (column: "expires_at" | "deadline_at"): Promise<readonly Selectable<SandboxTable>[]> => {
+      const due = this.#db
+        .selectFrom("sandboxes")
+        .select("id")
+        .where("ended_at", "is", null)
+        .where(column, "<=", now)
+        .where((where) =>
+          where.or([
+            where("reaper", "is", null),
+            where("reaper", "=", this.#self),
+            where("reaper_until", "<=", now),
+            // The clock was set back since.
+            where("reaper_until", ">", now + REAPING_MS),
+          ]),
+        )
+        .orderBy(column)
+        .limit(limit);
+      return this.#db
+        .updateTable("sandboxes")
+        .set({ reaper: this.#self, reaper_until: now + REAPING_MS })
+        .where("id", "in", this.#locks.rows(due, "claim"))
+        .returningAll()
+        .execute();
+    };
     // Two questions, each with its index: together they would be one about all that live.
-    const expired = await live.where("expires_at", "<=", now).orderBy("expires_at").execute();
-    const late = await live.where("deadline_at", "<=", now).orderBy("deadline_at").execute();
-    const rows = new Map([...expired, ...late].map((row) => [row.id, row]));
+    const rows = new Map([...(await claim("expires_at")), ...(await claim("deadline_at"))].map((row) => [row.id, row]));
     return [...rows.values()].slice(0, limit).map(decodeSandbox);
   }
 

@@ -35,6 +35,9 @@ export interface SandboxTable {
   /** Which control plane drives its creation, and until when that holds; null in other states. */
   driver: string | null;
   driver_until: number | null;
+  /** Which control plane ends it because it is due, and until when that holds; null before. */
+  reaper: string | null;
+  reaper_until: number | null;
 }
 
 /** Labels, one row each. */

@@ -36,6 +36,10 @@ export function fleet({ int, float, sequence }: Flavour): Migration {
         .where(sql.ref("driver_until"), "is not", null)
         .execute();
 
+      // Who ends what is due; another control plane does when the time is over.
+      await db.schema.alterTable("sandboxes").addColumn("reaper", "text").execute();
+      await db.schema.alterTable("sandboxes").addColumn("reaper_until", int).execute();
+
       // What each lease promised, so that the counters of workers can be checked and mended.
       await db.schema
         .alterTable("leases")
