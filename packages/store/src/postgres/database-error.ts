@@ -19,7 +19,12 @@ export function databaseUnavailable(why: string, cause?: unknown): CaissonError 
 /** Whether the same transaction may simply be run again: it lost against another one and left nothing. */
 export function isRetriable(error: unknown): boolean {
   const code = codeOf(error);
-  return code === "40001" || code === "40P01";
+  return code === "40001" || code === "40P01" || isOutdated(error);
+}
+
+/** Whether a statement that was kept parsed no longer fits the tables, because a newer control plane has changed them. */
+export function isOutdated(error: unknown): boolean {
+  return codeOf(error) === "0A000" && (error as { routine?: unknown }).routine === "RevalidateCachedQuery";
 }
 
 /** Whether a server is there and does not let one in: waiting does not help. */
@@ -31,6 +36,7 @@ export function isRefusal(error: unknown): boolean {
 /** Sorts the errors of `pg`: those of the database's state become `database_unavailable`; those of a statement stay what they are. */
 export function toDatabaseFailure(error: unknown): DatabaseFailure {
   if (error instanceof CaissonError) return { error, broken: true };
+  if (isOutdated(error)) return { error, broken: true };
   const code = codeOf(error);
   // No SQLSTATE: the connection itself failed.
   if (code === undefined) return { error: databaseUnavailable("the connection is lost", error), broken: true };

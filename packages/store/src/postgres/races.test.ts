@@ -118,6 +118,24 @@ it("hands what is due to one control plane each, and to another when that one do
   }
 });
 
+it("goes on when a newer control plane changes the tables", async () => {
+  const dsn = postgres.makeDatabase();
+  const store = await openPostgres({ dsn, clock: systemClock, maxConnections: 2 });
+  try {
+    const use = async (id: string): Promise<void> => {
+      await store.sandboxes.reserve(request(id));
+      expect(await store.sandboxes.get(id)).toMatchObject({ id });
+      expect(await store.sandboxes.extend(id, 1, 1_000)).toMatchObject({ version: 2 });
+    };
+    // Often enough that every connection keeps the statements parsed.
+    for (let i = 0; i < 8; i += 1) await use(`sb${i}`);
+    postgres.sql("alter table sandboxes add column later text", dsn);
+    for (let i = 0; i < 8; i += 1) await use(`sbnew${i}`);
+  } finally {
+    await store.close();
+  }
+});
+
 it("takes text that PostgreSQL does not have", async () => {
   await stores[0]?.sandboxes.reserve(request("sb", { metadata: { a: "x\0y" } }));
   expect(await stores[0]?.sandboxes.get("sb")).toMatchObject({ metadata: { a: "x\0y" } });

@@ -1,7 +1,7 @@
 import type { Clock } from "@caisson/contract";
 import pg from "pg";
 import type { PostgresPoolClient, PostgresQueryResult } from "kysely";
-import { databaseUnavailable, toDatabaseFailure } from "./database-error.ts";
+import { databaseUnavailable, isOutdated, toDatabaseFailure } from "./database-error.ts";
 
 /** Time for a connection to be made, in ms. */
 const CONNECT_MS = 3_000;
@@ -11,6 +11,9 @@ const GRACE_MS = 2_000;
 const IDLE_IN_TRANSACTION_MS = 15_000;
 /** Silence after which TCP asks whether the other side is there, in ms. */
 const KEEP_ALIVE_MS = 10_000;
+
+/** Statements that the server keeps parsed for one connection, at most. */
+const PREPARED = 300;
 
 const INT8 = 20;
 const NUMERIC = 1700;
@@ -32,6 +35,8 @@ export class Session {
   readonly #client: pg.Client;
   readonly #options: SessionOptions;
   readonly #lost = new AbortController();
+  readonly #names = new Map<string, string>();
+  #prepared = 0;
 
   private constructor(client: pg.Client, options: SessionOptions) {
     this.#client = client;
@@ -91,16 +96,39 @@ export class Session {
       reject(this.#lost.signal.reason as Error);
     });
     try {
-      const answer = this.#client.query(sql, parameters.map(storable));
+      const name = this.#nameOf(sql);
+      const values = parameters.map(storable);
+      const answer = this.#client.query(name === undefined ? { text: sql, values } : { name, text: sql, values });
       answer.catch(() => undefined); // it may fail after it was given up
       return (await Promise.race([answer, late])) as unknown as PostgresQueryResult<R>;
     } catch (thrown) {
+      if (isOutdated(thrown) && !this.inTransaction) {
+        this.#names.clear();
+        return await this.query(sql, parameters);
+      }
       const { error, broken } = toDatabaseFailure(thrown);
       if (broken) this.#break(thrown);
       throw error;
     } finally {
       timer.cancel();
     }
+  }
+
+  /**
+   * The name under which the server keeps a statement parsed; about half its work for one of ours. Those beyond the bound,
+   * and the first use of each, go without: a statement that is made for one number of rows is seldom seen again.
+   */
+  #nameOf(sql: string): string | undefined {
+    const name = this.#names.get(sql);
+    if (name !== undefined) return name === "" ? this.#prepare(sql) : name;
+    if (this.#names.size < PREPARED) this.#names.set(sql, "");
+    return undefined;
+  }
+
+  #prepare(sql: string): string {
+    const name = `s${this.#names.size}_${(this.#prepared += 1)}`;
+    this.#names.set(sql, name);
+    return name;
   }
 
   /** Ends the connection at once. */
