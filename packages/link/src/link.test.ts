@@ -142,6 +142,26 @@ describe("calls", () => {
     await busy.open("Hold", {}).reply;
   });
 
+  it("carries as many calls as both sides were told to", async () => {
+    const { client } = pair((call) => call.reply({}), { maxChannels: 3 });
+    for (let i = 0; i < 3; i++) await client.open("Hold", {}).reply;
+    await expect(client.open("Hold", {}).reply).rejects.toMatchObject({ code: "resource_exhausted", message: /^3 calls/ });
+    const { client: wide } = pair((call) => call.reply({}), { maxChannels: 5_000 });
+    await Promise.all(Array.from({ length: 5_000 }, () => wide.open("Hold", {}).reply));
+    expect(wide.openChannels).toBe(5_000);
+  });
+
+  it("tells the other side why it is ended, and calls that it is lost, before they were made or after", async () => {
+    const { client, server } = pair(() => undefined, { lostCode: "worker_unavailable" });
+    await client.ready;
+    const under = client.open("Hold", {}).reply;
+    under.catch(() => undefined);
+    server.close(new CaissonError("unauthorized", "The worker was revoked."));
+    expect(await client.closed).toMatchObject({ code: "unauthorized", message: /The worker was revoked/ });
+    await expect(under).rejects.toMatchObject({ code: "worker_unavailable", detail: undefined });
+    await expect(client.open("Hold", {}).reply).rejects.toMatchObject({ code: "worker_unavailable", detail: { sent: false } });
+  });
+
   it("answers the channel above the limit when a peer opens it anyway", async () => {
     const { raw } = rawClient((call) => call.reply({}));
     raw.hello();
