@@ -6,7 +6,7 @@ import type { Logger } from "./logger.ts";
 import type { Placer } from "./placement/placer.ts";
 import type { Refused } from "./placement/refusal.ts";
 import { SingleFlight } from "./single-flight.ts";
-import { attemptStart } from "./start-attempt.ts";
+import { attemptStart, type StartAttempt } from "./start-attempt.ts";
 import type { Facts, StateWriter } from "./state-writer.ts";
 import type { WorkerDirectory } from "./workers/worker-directory.ts";
 
@@ -146,11 +146,17 @@ export class Starter {
     let sandbox = first;
     let untouched = how === "fresh";
     let rest: number = RETRY_MS.first;
+    /** Why it leaves its worker, which was told to destroy it and has not confirmed: what is started there now, that would end. */
+    let leaving: CaissonError | undefined;
     for (;;) {
       // Bounded in monotonic time too: a clock set back while nobody watched must not prolong the wait.
       const left = Math.min((sandbox.deadlineAt ?? 0) - clock.now(), until - clock.monotonic());
       if (left <= 0) return this.#settle(sandbox, "deadline_passed");
-      const attempt = await attemptStart(hosts.get(sandbox.workerId), sandbox, { clock, ms: left, signal });
+      const host = hosts.get(sandbox.workerId);
+      const attempt: StartAttempt =
+        leaving === undefined || host === undefined
+          ? await attemptStart(host, sandbox, { clock, ms: left, signal })
+          : { kind: "refused", error: leaving };
       if (signal.aborted) return true;
       if (attempt.kind === "started") return this.#settle(sandbox, "started", { box: attempt.box });
       if (attempt.kind !== "unsent") untouched = false;
@@ -158,6 +164,7 @@ export class Starter {
         const error = attempt.kind === "refused" ? attempt.error : new CaissonError("worker_unavailable", "There was no link to it.");
         const next = await this.#elsewhere(sandbox, { workerId: sandbox.workerId, error }, refused, untouched);
         if (signal.aborted || next === "decided") return true;
+        leaving = next === "unsure" ? error : undefined;
         if (next === "nowhere" && attempt.kind === "refused" && error.code !== "shutting_down") {
           // What the first one said is what the caller hears.
           const reason = refused.find(({ workerId }) => workerId === first.workerId)?.error ?? error;
