@@ -196,7 +196,8 @@ export class FleetLedger {
   /** What must hold when nothing has happened for long enough; the first thing that does not. */
   unrest(): string | undefined {
     for (const machine of this.#machines.values()) {
-      for (const [id, box] of machine.liar ? [] : machine.boxes) {
+      const forgotten = machine.liar || this.workers.get(machine.workerId)?.state === "removed";
+      for (const [id, box] of forgotten ? [] : machine.boxes) {
         const entry = this.entries.get(id);
         if (entry === undefined || isTerminal(entry.state) || entry.workerId !== machine.workerId || entry.epoch !== box.epoch) {
           return `a box of ${id} is left on ${machine.workerId} though it is ${entry?.state ?? "unknown"}`;

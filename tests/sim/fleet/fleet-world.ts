@@ -222,7 +222,8 @@ class FleetWorld {
       worker.lies = undefined;
       for (const box of worker.machine.boxes.values()) if (box.state === "unhealthy") box.state = "running";
       worker.process?.thaw();
-      await this.#identities.join(worker.id);
+      // Some of those that were removed stay so: what they still have is nobody's, and nothing is promised of them.
+      if (this.ledger.workers.get(worker.id)?.state !== "removed" || this.#random.chance(0.5)) await this.#identities.join(worker.id);
       this.ledger.wrote(this.#database.takeChanges());
       worker.start();
     }

@@ -115,9 +115,9 @@ export class SimWorker {
     if (this.#process !== undefined) this.#redial(control, this.#process, this.#simulation.random.int(0, 2_000));
   }
 
-  /** Ends its links to all control planes: it shows another credential from now on. */
-  relink(): void {
-    for (const { connection } of this.#sessions.values()) connection.close("worker", "it links anew");
+  /** Links to a control plane once more, though the link that it has may be well. */
+  linkAgain(control: Dialled): void {
+    if (this.#process !== undefined) void this.#dial(control, this.#process);
   }
 
   /** Something happened to one of its sandboxes. */

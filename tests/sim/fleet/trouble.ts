@@ -70,6 +70,7 @@ export class Trouble {
     some(0.4, 3, () => this.#crashControl(random.pick(this.#controls)));
     some(0.4, 3, () => this.#crashWorker(random.pick(this.#workers)));
     some(0.4, 3, () => this.#cut());
+    some(0.2, 6, () => random.pick(this.#workers).linkAgain(random.pick(this.#controls)));
     some(0.15, 2, () => this.#freezeWorker());
     some(0.15, 2, () => this.#freezeControl());
     some(0.2, 3, () => this.#hurtBox());
