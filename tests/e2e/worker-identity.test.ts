@@ -91,7 +91,7 @@ it("joins, shows and checks who it is, and says when it is refused", { timeout: 
   expect(file.credentials.worker_id).toBe("worker-a");
 });
 
-it("checks a token of the configuration, too", async () => {
+it("checks a token of the configuration, too", { timeout: 180_000 }, async () => {
   const env = {
     CAISSON_DATA_DIR: dir,
     CAISSON_WORKER__ID: "worker-s",
@@ -105,7 +105,7 @@ it("checks a token of the configuration, too", async () => {
   expect(bad).toMatchObject({ code: 4, stdout: expect.stringContaining("No worker has this token.") as string });
 });
 
-it("refuses addresses and names that cannot be", async () => {
+it("refuses addresses and names that cannot be", { timeout: 180_000 }, async () => {
   for (const args of [["ftp://example.org"], ["https://example.org/path"], ["https://user:pass@example.org"], ["nonsense"]])
     expect((await worker("join", ...args, "--token", "t", "--no-start")).code).toBe(2);
   expect((await worker("join", server.url, "--token", "t", "--id", "Not A Name", "--no-start")).code).toBe(2);

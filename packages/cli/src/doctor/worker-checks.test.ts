@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -73,4 +73,40 @@ it("is asked only where a worker is configured", () => {
   expect(isWorkerConfigured(undefined, {})).toBe(false);
   expect(isWorkerConfigured(undefined, { CAISSON_WORKER__ID: "a" })).toBe(true);
   rmSync(folder, { recursive: true });
+});
+
+it("looks at the control plane that the machine joined at, under the name it joined with", async () => {
+  const url = await controlPlane((_request, response) => response.end("{}"));
+  const dir = mkdtempSync(join(tmpdir(), "caisson-doctor-"));
+  try {
+    const end = "2030-01-01T00:00:00.000Z";
+    const held = {
+      token: "t",
+      token_expires_at: end,
+      refresh_token: "r",
+      refresh_expires_at: end,
+      issuer: "i",
+      scopes: [],
+      keys: { keys: [] },
+    };
+    const certified = { certificate: "c", certificate_expires_at: end, ca_certificate: "c" };
+    const identity = {
+      version: 1,
+      control_plane_url: url,
+      key: "k",
+      credentials: { worker_id: "worker-j", ...held, ...certified },
+      obtained_at: 0,
+    };
+    const folder = join(dir, "joined", "worker", "identity");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "identity.json"), JSON.stringify(identity));
+    const checks = async (worker: ConfigInput["worker"]) => checkWorker(configSchema.parse({ data_dir: dir, worker }));
+    expect((await checks({})).map(({ name, state }) => [name, state]).slice(0, 2)).toEqual([
+      ["worker id", "ok"],
+      [`control plane ${url}`, "ok"],
+    ]);
+    expect((await checks({ id: "worker-k", control_plane_url: url }))[0]).toMatchObject({ state: "warn" });
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });

@@ -1,6 +1,10 @@
 import { hostname, networkInterfaces } from "node:os";
+import { join } from "node:path";
 import { WORKER_ID_PATTERN, type Config } from "@caisson/contract";
+import { IdentityFiles } from "@caisson/worker";
 import { readConfigFile } from "../config/config-file.ts";
+import { resolveWorkerDir } from "../config/data-dir.ts";
+import { controlPlaneUrlOf } from "../worker/open-credentials.ts";
 import { ok, warn, type Check } from "./check.ts";
 
 /** Time for the control plane to answer, in ms. */
@@ -18,14 +22,20 @@ export function isWorkerConfigured(path: string | undefined, env: Readonly<Recor
 
 /** What a machine needs to be a worker of a control plane. */
 export async function checkWorker(config: Config): Promise<readonly Check[]> {
-  return [checkId(config.worker.id), ...(await checkControlPlane(config.worker.control_plane_url)), checkDialling(config.worker)];
+  // One that is damaged is what `caisson worker identity` tells of.
+  const joined = await new IdentityFiles(join(resolveWorkerDir(config), "worker", "identity")).joined().catch(() => undefined);
+  const url = controlPlaneUrlOf(config.worker, joined);
+  return [checkId(config.worker.id, joined?.credentials.worker_id), ...(await checkControlPlane(url)), checkDialling(config.worker)];
 }
 
-function checkId(configured: string | undefined): Check {
+function checkId(configured: string | undefined, joined: string | undefined): Check {
   const name = "worker id";
+  if (joined !== undefined && (configured ?? joined) === joined) return ok(name, `${joined}, as it joined`);
+  if (joined !== undefined)
+    return warn(name, `worker.id is ${configured}, but it joined as ${joined}`, "leave worker.id out, or join again");
   if (configured !== undefined) return ok(name, configured);
   const machine = hostname();
-  if (WORKER_ID_PATTERN.test(machine)) return ok(name, `${machine}, the machine's name, unless it joined with another`);
+  if (WORKER_ID_PATTERN.test(machine)) return ok(name, `${machine}, the machine's name`);
   return warn(
     name,
     `the machine's name ${JSON.stringify(machine)} cannot be one`,

@@ -33,6 +33,11 @@ export interface CredentialsOptions {
   readonly urls?: () => readonly string[];
 }
 
+/** The control plane to begin with: the one it joined at, unless the configuration names one. */
+export function controlPlaneUrlOf({ control_plane_url: configured }: Config["worker"], joined: JoinedIdentity | undefined): string {
+  return joined !== undefined && configured === DEFAULT_CONTROL_PLANE_URL ? joined.control_plane_url : configured;
+}
+
 /** The folder of this worker's identity; made when it is not there. */
 export function identityDir(dataDir: string): string {
   const dir = join(dataDir, "worker", "identity");
@@ -57,8 +62,7 @@ export async function openWorkerCredentials({ config, dataDir, log, urls = () =>
   const joined = await new IdentityFiles(dir).joined();
   const workerId = joined === undefined ? workerIdOf(config.worker) : joinedId(config, joined);
   const known = await KnownControlPlanes.open({ dir, workerId, clock: systemClock, random: systemRandom });
-  const configured = config.worker.control_plane_url;
-  const controlPlaneUrl = joined !== undefined && configured === DEFAULT_CONTROL_PLANE_URL ? joined.control_plane_url : configured;
+  const controlPlaneUrl = controlPlaneUrlOf(config.worker, joined);
   if (joined !== undefined) {
     const asked = (): readonly string[] => [controlPlaneUrl, ...urls()];
     const source = await RegisteredSource.open({ dir, identity: joined, known, caCertificates, urls: asked, clock: systemClock, log });
