@@ -77,7 +77,8 @@ export function toProblem(error: CaissonError, requestId?: string): Problem {
     status: entry.status,
     code: error.code,
     message: error.message,
-    remedy: entry.remedy,
+    // What helps in this case is worth more than what helps in general.
+    remedy: typeof error.detail?.["remedy"] === "string" ? error.detail["remedy"] : entry.remedy,
     retryable: entry.retryable,
     ...(error.errors === undefined ? {} : { errors: error.errors }),
     ...(error.detail === undefined ? {} : { detail: error.detail }),

@@ -93,6 +93,7 @@ describe("placement", () => {
     ["it is another tenant's", { tenant_id: "t" }, { tenantId: "u" }, "It is kept for another tenant."],
     ["it is a tenant's and none was named", {}, { tenantId: "u" }, "It is kept for another tenant."],
     ["it was never heard of", {}, { state: "pending", providers: [], providersDigest: null }, "It has not been heard of yet."],
+    ["it tries its providers still", {}, { providers: [], providersDigest: null }, "It still finds out what it can do."],
     ["it cannot be reached", {}, { state: "unreachable" }, "It cannot be reached."],
     ["an admin drains it", {}, { adminDrain: true }, "An admin drains it."],
     ["it drains itself", {}, { selfDrain: true }, "It shuts down."],

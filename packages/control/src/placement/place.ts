@@ -140,6 +140,7 @@ function absenceOf(worker: WorkerRecord, linked: boolean, late: boolean): string
   if (worker.selfDrain || worker.state === "draining") return "It shuts down.";
   if (late) return "Its heartbeat is late.";
   if (!linked) return "It has no link to this control plane.";
+  if (worker.providersDigest === null) return "It still finds out what it can do.";
   return undefined;
 }
 

@@ -6,6 +6,9 @@ export interface Refused {
   readonly error: CaissonError;
 }
 
+/** What to do when no worker is there for a sandbox. */
+const REMEDY =
+  "`caisson workers ls` shows how each worker is: wait for one, undrain one (`caisson workers undrain`), or add one (`caisson workers add`).";
 /** Workers whose reasons are told. */
 const MOST_TOLD = 20;
 
@@ -25,14 +28,17 @@ export function refusalOf(request: CreateSandbox, refused: readonly Refused[], k
   const best = refused.reduce<Refused | undefined>((a, b) => (a === undefined || rank(b) > rank(a) ? b : a), undefined);
   if (best === undefined) {
     const message = known === 0 ? "There is no worker." : "No worker can be reached.";
-    return new CaissonError("worker_unavailable", message, { retryAfter: 5, detail: { workers } });
+    return new CaissonError("worker_unavailable", message, { retryAfter: 5, detail: { workers, remedy: REMEDY } });
   }
   const { error } = best;
   if (error.code === "no_capacity") {
     return new CaissonError("no_capacity", `No worker has room for it: ${error.message}`, { retryAfter: 5, detail: { workers } });
   }
   if (error.code === "worker_unavailable") {
-    return new CaissonError("worker_unavailable", `No worker can take it now: ${error.message}`, { retryAfter: 5, detail: { workers } });
+    return new CaissonError("worker_unavailable", `No worker can take it now: ${error.message}`, {
+      retryAfter: 5,
+      detail: { workers, remedy: REMEDY },
+    });
   }
   return new CaissonError(error.code, error.message, {
     detail: { ...error.detail, workers },
