@@ -59,3 +59,16 @@ it("reads the address from a file, and says what contradicts itself", { timeout:
   await expect(TestServer.start({ ...MOCK, CAISSON_DATABASE__DSN: dsn })).rejects.toThrow("database.driver is sqlite");
   await expect(TestServer.start({ ...rest, CAISSON_DATABASE__DSN: "mysql://x" })).rejects.toThrow("is not one of PostgreSQL");
 });
+
+it("runs no sandboxes itself unless it is told to, and shares keys and events with others", { timeout: 120_000 }, async () => {
+  const dsn = postgres.makeDatabase();
+  const here = { ...MOCK, CAISSON_DATABASE__DRIVER: "postgres", CAISSON_DATABASE__DSN: dsn };
+  await using first = await TestServer.start(here);
+  const refused = await first.fetch("POST", "/sandboxes", {});
+  expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([503, "worker_unavailable"]);
+  const keys = { CAISSON_AUTH__API_KEY: first.apiKey, CAISSON_AUTH__ADMIN_API_KEY: first.adminKey };
+  await using second = await TestServer.start({ ...onPostgres(dsn, "b"), ...keys });
+  const made = await second.json<Sandbox>("POST", "/sandboxes", {});
+  const { items } = await first.json<{ items: { type: string; resource_id: string }[] }>("GET", "/events");
+  expect(items.filter((event) => event.resource_id === made.id).map((event) => event.type)).toContain("sandbox.running");
+});
