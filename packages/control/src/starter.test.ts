@@ -48,6 +48,20 @@ describe("a creation that fails on one worker", () => {
     });
   });
 
+  it("leaves nothing on the worker it left, though that one has seen a higher epoch than its box", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const [w1, w2] = await Promise.all([world.worker("w1", [a]), world.worker("w2", [a])]);
+    await world.until(a.orchestrator.create({ worker_id: "w2" }));
+    w1.machine.onStart = () => Promise.reject(new CaissonError("provider_failed", "no"));
+    const { id, worker_id: on } = await world.until(a.orchestrator.create({}));
+    expect(on).toBe("w2");
+    w1.machine.haunt(id, 1);
+    await Promise.all([w1.live(20_000), w2.live(20_000)]);
+    expect([...w1.machine.boxes.keys()]).toEqual([]);
+    expect(w2.machine.boxes.get(id)).toMatchObject({ epoch: 2, state: "running" });
+  });
+
   it("goes elsewhere at once when there was no way to ask the first", async () => {
     await using world = await FleetWorld.open();
     const a = await world.plane("a");
