@@ -222,24 +222,29 @@ class FleetWorld {
       worker.lies = undefined;
       for (const box of worker.machine.boxes.values()) if (box.state === "unhealthy") box.state = "running";
       worker.process?.thaw();
-      // Some of those that were removed stay so: what they still have is nobody's, and nothing is promised of them.
-      if (this.ledger.workers.get(worker.id)?.state !== "removed" || this.#random.chance(0.5)) await this.#identities.join(worker.id);
-      this.ledger.wrote(this.#database.takeChanges());
       worker.start();
     }
+    // Some of those that were removed stay so: what they still have is nobody's, and nothing is promised of them.
+    const out = this.workers.filter(({ id }) => this.ledger.workers.get(id)?.state === "removed" && this.#random.chance(0.5));
+    await this.#admit(out);
     for (const control of this.controls) {
       control.process?.thaw();
       this.#boot(control);
     }
     for (const control of this.controls) for (const wire of control.wires.values()) wire.heal();
-    const healedAt = this.simulation.now;
-    const until = healedAt + DEADLINES_MS.rest;
+    let healedAt = this.simulation.now;
+    let until = healedAt + DEADLINES_MS.rest;
     // Requests that are still on their way may arrive late; most worlds are at rest long before the last of them.
     const thorough = this.#random.chance(0.05);
     let unrest: string | undefined = "not looked at";
     let untrue: string | undefined = unrest;
     while (this.simulation.now < until && (thorough || unrest !== undefined)) {
       await this.simulation.run(Math.min(until, this.simulation.now + (untrue === undefined ? 5_000 : 1_000)));
+      if (await this.#admit(out)) {
+        // What an admin had asked for before was done only now.
+        healedAt = this.simulation.now;
+        until = healedAt + DEADLINES_MS.rest;
+      }
       unrest = this.ledger.unrest();
       untrue = this.ledger.untrue("known");
       const since = this.simulation.now - healedAt;
@@ -252,6 +257,17 @@ class FleetWorld {
     this.ledger.checkTables();
     this.ledger.checkEvents(await this.#database.store.events.after(0, 100_000));
     this.simulation.surface();
+  }
+
+  /** Lets all workers join that were removed or whose credentials are good no more, but those that stay out; whether there were any. */
+  async #admit(out: readonly SimWorker[]): Promise<boolean> {
+    const refused = this.workers.filter((worker) => {
+      const removed = this.ledger.workers.get(worker.id)?.state === "removed";
+      return !out.includes(worker) && (removed || !this.#identities.isGood(worker.id));
+    });
+    for (const { id } of refused) await this.#identities.join(id);
+    this.ledger.wrote(this.#database.takeChanges());
+    return refused.length > 0;
   }
 
   #inspect(): void {

@@ -33,10 +33,15 @@ export class SimIdentities {
     this.#simulation.note(() => `admin  ${workerId} has joined`);
   }
 
+  /** Whether what a worker holds is good. */
+  isGood(workerId: string): boolean {
+    return (this.#held.get(workerId)?.issuedAt ?? -1) > (this.#revokedAt.get(workerId) ?? -1);
+  }
+
   /** What a worker that dials shows; `unauthorized` when it is good no more. */
   verify(workerId: string): WorkerIdentity {
     const held = this.#held.get(workerId);
-    if (held === undefined || held.issuedAt <= (this.#revokedAt.get(workerId) ?? -1)) {
+    if (held === undefined || !this.isGood(workerId)) {
       throw new CaissonError("unauthorized", `simulated: the credential of ${workerId} is good no more`);
     }
     return {
