@@ -1,5 +1,14 @@
-import { transition, type SandboxEvent, type SandboxHost, type SandboxState, type Transition } from "@caisson/contract";
-import type { SandboxRepository, Store, WorkerRepository } from "@caisson/store";
+import {
+  CaissonError,
+  isCaissonError,
+  transition,
+  type SandboxEvent,
+  type SandboxHost,
+  type SandboxState,
+  type Transition,
+} from "@caisson/contract";
+import type { WorkerSession } from "@caisson/control";
+import type { SandboxRepository, Store, WorkerRecord, WorkerRepository } from "@caisson/store";
 
 /** A bug put in on purpose, to prove that the simulator would find it. */
 export interface FleetPlant {
@@ -7,6 +16,8 @@ export interface FleetPlant {
   readonly transition?: typeof transition;
   /** The way to a worker. */
   readonly host?: (host: SandboxHost) => SandboxHost;
+  /** What a worker says over its link. */
+  readonly session?: (session: WorkerSession) => WorkerSession;
   /** Triggers that the database has besides its own. */
   readonly triggers?: Readonly<Record<string, string>>;
   /** Workers forget which epochs they have seen. */
@@ -39,17 +50,49 @@ function withTransition(change: (state: SandboxState, event: SandboxEvent) => Tr
   return { transition: (state, event) => change(state, event) ?? transition(state, event) };
 }
 
-/** Bugs that the simulator must find, and within how many seeds. */
-export const FLEET_PLANTS: Readonly<Record<string, { readonly within: number; readonly plant: FleetPlant }>> = {
+/** Workers that are chosen by what they are not, and promised without a look at the row. */
+function misjudged(change: (worker: WorkerRecord) => Partial<WorkerRecord>): FleetPlant {
+  return {
+    store: (store) => {
+      const { sandboxes, workers } = store;
+      return changed(store, {
+        workers: changed(workers, {
+          list: async (filter) => (await workers.list(filter)).map((worker) => ({ ...worker, ...change(worker) })),
+        }),
+        sandboxes: changed(sandboxes, {
+          reserve: ({ bounds: _, ...request }) => sandboxes.reserve(request),
+        }),
+      });
+    },
+  };
+}
+
+/** A bug, and how it must be found. */
+export interface Planted {
+  /** Most seeds that it may take. */
+  readonly within: number;
+  readonly plant: FleetPlant;
+  /** What must be said of it. Default: anything. */
+  readonly as?: RegExp;
+}
+
+/** Bugs that the simulator must find. */
+export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
   "a move before the first worker confirmed": {
-    within: 300,
+    within: 600,
+    as: /was moved while|runs on/,
     plant: withHost((host) => ({
+      // An answer that was lost is taken for a refusal, and a destroy for done when it is sent.
+      start: (spec, signal) =>
+        host.start(spec, signal).catch((error: unknown) => {
+          throw isCaissonError(error, "worker_unavailable") ? new CaissonError("provider_failed", "simulated: taken for a refusal") : error;
+        }),
       destroy: async (ref, signal) => {
         void host.destroy(ref, signal).catch(() => undefined);
       },
     })),
   },
-  "a worker that forgets epochs": { within: 300, plant: { forgetful: true } },
+  "a worker that forgets epochs": { within: 600, as: /runs on|never reserved|is the right of/, plant: { forgetful: true } },
   "counters that are not given back": {
     within: 100,
     plant: {
@@ -66,6 +109,18 @@ export const FLEET_PLANTS: Readonly<Record<string, { readonly within: number; re
         return sandboxes.reserve(rest);
       },
     })),
+  },
+  "a drain that nobody looks at": {
+    within: 300,
+    as: /drained/,
+    plant: misjudged(({ state }) => ({ adminDrain: false, selfDrain: false, state: state === "draining" ? "online" : state })),
+  },
+  "a tenant who gets another one's worker": { within: 300, plant: misjudged(() => ({ tenantId: null })) },
+  "labels that nobody looks at": { within: 300, plant: misjudged(() => ({ labels: { zone: "x" } })) },
+  "boxes that nobody sees": { within: 300, plant: withHost(() => ({ inventory: () => Promise.resolve([]) })) },
+  "a liar who is believed": {
+    within: 300,
+    plant: { session: (session) => changed(session, { report: () => Promise.resolve() }) },
   },
   "a lost fence": {
     within: 300,

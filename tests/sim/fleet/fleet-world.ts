@@ -171,7 +171,7 @@ class FleetWorld {
     const door = { ask: this.#ask.bind(this) };
     this.#users = new Users(simulation, door, this.ledger, {
       vary: () => this.#vary(),
-      errors: ["database_unavailable", "no_capacity", "provider_unavailable", "worker_not_found", "conflict"],
+      errors: ["database_unavailable", "no_capacity", "provider_unavailable", "worker_not_found", "conflict", "deadline_exceeded"],
     });
     this.#admins = new Admins(simulation, { ask: this.#askAdmin.bind(this) }, this.ledger, this.#identities, [...machines.keys()]);
   }

@@ -169,7 +169,8 @@ export class SimControl implements Dialled {
         const connection = new Connection(simulation, wire, control, life);
         const plain: SandboxHost = new LinkedHost(worker, connection, simulation);
         const host = this.#options.plant.host?.(plain) ?? plain;
-        const session = parts.orchestrator.sessions.open(identity, host);
+        const open = parts.orchestrator.sessions.open(identity, host);
+        const session = this.#options.plant.session?.(open) ?? open;
         simulation.note(() => `link   ${wire.name} is made`);
         session.ended.addEventListener("abort", () =>
           connection.close("control", String((session.ended.reason as Error | undefined)?.message)),
