@@ -60,7 +60,10 @@ function misjudged(change: (worker: WorkerRecord) => Partial<WorkerRecord>): Fle
           list: async (filter) => (await workers.list(filter)).map((worker) => ({ ...worker, ...change(worker) })),
         }),
         sandboxes: changed(sandboxes, {
-          reserve: ({ bounds: _, ...request }) => sandboxes.reserve(request),
+          reserve: (request) => {
+            const { bounds: _, ...rest } = request;
+            return sandboxes.reserve(rest);
+          },
         }),
       });
     },
