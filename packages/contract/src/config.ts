@@ -189,6 +189,9 @@ export const configSchema = z
         unreachable_after: positiveDurationSchema
           .default("90s")
           .meta({ description: "Silence after which a worker is unreachable, and its sandboxes are `missing`" }),
+        token_ttl: positiveDurationSchema.default("168h").meta({
+          description: "How long a token of a worker that joined is good; it is renewed at half of that, and when it is refused",
+        }),
       })
       .prefault({}),
     placement: z

@@ -65,7 +65,15 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   const shared = config.database.driver === "postgres";
   const credentials = await agreeOnKeys({ store, dataDir, auth: config.auth, random, now: clock.now(), shared });
   if (shared && workerId !== undefined) await bindLocalWorker(store, workerId, dataDir, random);
-  const identities = new RegisteredIdentities({ store, clock, random, tokens: workerTokens(config.auth), logger });
+  const tokenMs = parseDuration(config.workers.token_ttl);
+  const identities = new RegisteredIdentities({
+    store,
+    clock,
+    random,
+    tokens: workerTokens(config.auth),
+    logger,
+    ...(tokenMs === undefined ? {} : { tokenMs }),
+  });
 
   const previewDomain = config.server.preview_domain;
   let host: LocalHost | undefined;

@@ -4,9 +4,10 @@ import type { Issued } from "@caisson/store";
 import type { ClusterKeys } from "./cluster-keys.ts";
 
 const DAY_MS = 86_400_000;
-const TOKEN_MS = 7 * DAY_MS;
-/** A day longer than the token: a certificate never ends a link before its token does. */
-const CERTIFICATE_MS = 8 * DAY_MS;
+/** Life of a token where nothing else is asked for, in ms. */
+export const TOKEN_MS: number = 7 * DAY_MS;
+/** By how much longer a certificate is good, in ms: it never ends a link before its token does. */
+const CERTIFICATE_LONGER_MS = DAY_MS;
 
 /** Life of a refresh token, in ms. */
 export const REFRESH_MS: number = 60 * DAY_MS;
@@ -15,10 +16,13 @@ export const REFRESH_MS: number = 60 * DAY_MS;
 export class CredentialIssuer {
   readonly #keys: ClusterKeys;
   readonly #random: Random;
+  readonly #tokenMs: number;
 
-  constructor(keys: ClusterKeys, random: Random) {
+  /** Tokens are good for `tokenMs`. */
+  constructor(keys: ClusterKeys, random: Random, tokenMs: number) {
     this.#keys = keys;
     this.#random = random;
+    this.#tokenMs = tokenMs;
   }
 
   /** Issues what a worker holds, beside a refresh token that was written already. */
@@ -34,9 +38,9 @@ export class CredentialIssuer {
       installation,
       workerId,
       now: issuedAt,
-      ttlMs: CERTIFICATE_MS,
+      ttlMs: this.#tokenMs + CERTIFICATE_LONGER_MS,
     });
-    const expiresAt = issuedAt + TOKEN_MS;
+    const expiresAt = issuedAt + this.#tokenMs;
     const token = await signWorkerToken(await this.#keys.signingKey(), {
       issuer,
       workerId,

@@ -27,7 +27,7 @@ import type { Store, StoreClock } from "@caisson/store";
 import type { Logger } from "../logger.ts";
 import type { LinkAnswer, LinkIntroduction, PresentedCredential, WorkerIdentities, WorkerIdentity } from "../workers/worker-identities.ts";
 import { ClusterKeys } from "./cluster-keys.ts";
-import { CredentialIssuer } from "./credential-issuer.ts";
+import { CredentialIssuer, TOKEN_MS } from "./credential-issuer.ts";
 import { Enrolment } from "./enrolment.ts";
 import { KnownTokens, type ConfiguredTokens } from "./known-tokens.ts";
 import { RefusalReports } from "./refusal-reports.ts";
@@ -41,6 +41,8 @@ export interface RegisteredIdentitiesOptions {
   readonly clock: StoreClock;
   readonly random: Random;
   readonly tokens: ConfiguredTokens;
+  /** Life of a registered worker's token, in ms. Default: a week. */
+  readonly tokenMs?: number;
   readonly logger: Logger;
 }
 
@@ -59,7 +61,7 @@ export class RegisteredIdentities implements WorkerIdentities {
     this.keys = new ClusterKeys(store.clusterSecrets, clock, random);
     this.#known = new KnownTokens(tokens, store.workerIdentities);
     this.#reports = new RefusalReports(store.events, clock, logger);
-    const issuer = new CredentialIssuer(this.keys, random);
+    const issuer = new CredentialIssuer(this.keys, random, options.tokenMs ?? TOKEN_MS);
     this.#enrolment = new Enrolment({ store: store.workerIdentities, issuer, known: this.#known, reports: this.#reports, random });
   }
 
