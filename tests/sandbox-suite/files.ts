@@ -103,6 +103,13 @@ export function files(target: () => SandboxTarget): void {
       expect(seen.filter((item) => item.type !== "change" && item.type !== "ready")).toEqual([]);
     });
 
+    it("of a sandbox that has ended are refused by name, by answers without a body too", async () => {
+      const other = await target().create();
+      await other.destroy();
+      await expect(other.files.read("/etc/hostname")).rejects.toMatchObject({ code: "sandbox_destroyed" });
+      await expect(other.files.digest("/etc/hostname")).rejects.toMatchObject({ code: "sandbox_destroyed" });
+    });
+
     it("are opened by a signed URL, alone", async () => {
       await sandbox.files.write(at("signed.txt"), "for you");
       const { url } = await sandbox.files.sign(at("signed.txt"), "read", { ttl: "5m" });

@@ -95,8 +95,16 @@ function codeOfStatus(status: number | undefined): ErrorCode {
       return "forbidden";
     case 404:
       return "not_found";
+    case 409:
+      return "conflict";
+    case 410:
+      return "sandbox_destroyed";
+    case 412:
+      return "precondition_failed";
     case 413:
       return "payload_too_large";
+    case 422:
+      return "unsupported";
     case 429:
       return "resource_limit";
     case 502:
