@@ -11,6 +11,7 @@ describe("a sandbox of the worker inside a server", () => {
     target = new SandboxTarget(server, {
       request: {},
       workerDir: server.dataDir,
+      previewDomain: "localhost",
       traces: () => ({ output: server.output, folders: [server.dataDir] }),
     });
   });

@@ -1,9 +1,8 @@
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ApiAccess } from "./api-access.ts";
+import { ServiceProcess } from "./service-process.ts";
 import { SHARED_TOKEN, TestWorker } from "./worker.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -27,9 +26,8 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
   readonly dataDir: string;
   readonly #env: Readonly<Record<string, string>>;
   readonly #place: ServerPlace;
-  #child: ChildProcess | undefined;
+  readonly #process: ServiceProcess;
   #worker: TestWorker | undefined;
-  #output = "";
   url = "";
   apiKey = "";
   adminKey = "";
@@ -39,6 +37,11 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
     this.dataDir = dataDir;
     this.#env = env;
     this.#place = place;
+    this.#process = new ServiceProcess(
+      [...(place.prefix ?? []), process.execPath, CLI, "serve"],
+      () => ({ CAISSON_SERVER__PORT: this.#port, ...this.cliEnv, CAISSON_LOGGING__FORMAT: "json" }),
+      /^Caisson is up at (\S+)/m,
+    );
   }
 
   /** Starts a server on a free port; `env` overrides configuration (`CAISSON_…`). */
@@ -57,12 +60,16 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
 
   /** The server's process id. */
   get pid(): number {
-    return this.#child?.pid ?? -1;
+    return this.#process.pid;
+  }
+
+  get running(): boolean {
+    return this.#process.running;
   }
 
   /** What the server wrote so far. */
   get output(): string {
-    return this.#output;
+    return this.#process.output;
   }
 
   /** Variables with which the CLI finds this server. */
@@ -77,27 +84,7 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
 
   /** Starts the process (again) and waits until it is ready. */
   async up(): Promise<void> {
-    const [program, ...args] = [...(this.#place.prefix ?? []), process.execPath, CLI, "serve"];
-    this.#child = spawn(program, args, {
-      env: { CAISSON_SERVER__PORT: this.#port, ...this.cliEnv, CAISSON_LOGGING__FORMAT: "json" },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    const child = this.#child;
-    this.#output = "";
-    const url = await new Promise<string>((resolve, reject) => {
-      const fail = (why: string): void => reject(new Error(`${why}:\n${this.#output}`));
-      const timer = setTimeout(() => fail("serve was not up within 60 s"), 60_000);
-      child.once("exit", () => fail("serve ended early"));
-      for (const stream of [child.stdout, child.stderr]) {
-        stream?.on("data", (chunk: Buffer) => {
-          this.#output = (this.#output + chunk.toString()).slice(-262_144);
-          const url = /^Caisson is up at (\S+)/m.exec(this.#output)?.[1];
-          if (url === undefined) return;
-          clearTimeout(timer);
-          resolve(url);
-        });
-      }
-    });
+    const [, url = ""] = await this.#process.start();
     this.url = this.url === "" ? ((await this.#place.reach?.(url)) ?? url) : this.url;
     const ready = await fetch(`${this.url}/ready`);
     if (!ready.ok) throw new Error(`serve is up but not ready: ${await ready.text()}`);
@@ -116,20 +103,12 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
 
   /** Kills the process with SIGKILL and waits until it is gone. */
   async kill9(): Promise<void> {
-    await this.#end("SIGKILL");
+    await this.#process.end("SIGKILL");
   }
 
   /** Asks the process to end and waits until it is gone. */
   async stop(): Promise<void> {
-    await this.#end("SIGTERM");
-  }
-
-  async #end(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, "exit");
-    child.kill(signal);
-    await gone;
+    await this.#process.end("SIGTERM");
   }
 
   /** Destroys what lives. */

@@ -24,6 +24,8 @@ export function execLog(target: () => SandboxTarget): void {
     await api.fetch("POST", `/sandboxes/${sandbox.id}/exec`, { command: "sleep 60", timeout: "50ms" });
     await (await api.fetch("POST", `/sandboxes/${sandbox.id}/exec`, { command: "kill -9 $$", stream: true })).text();
     const running = await exec({ command: "sleep 60", background: true });
+    // Each control plane writes down what it started; another one reads it a moment later.
+    await expect.poll(async () => (await historyOf(sandbox.id)).items.length).toBe(5);
     const { items } = await historyOf(sandbox.id);
     expect(items).toMatchObject([
       { process_id: running.process_id, kind: "background", command: "sleep 60", ended_at: null, exit_code: null },

@@ -63,7 +63,7 @@ export function previews(target: () => SandboxTarget): void {
     const byPath = await ask(api.url, `/preview/${sandbox.id}/8000/by/path`, { headers: { "x-api-key": api.apiKey } });
     expect(byPath.body.toString()).toBe("/by/path");
     const after = await api.json<Sandbox>("GET", `/sandboxes/${sandbox.id}`);
-    expect([after.expires_at, after.preview_domain]).toEqual([sandbox.expires_at, "localhost"]);
+    expect([after.expires_at, after.preview_domain]).toEqual([sandbox.expires_at, target().previewDomain]);
   });
 
   it("ends every open connection with the sandbox, and answers 410 afterwards", async () => {

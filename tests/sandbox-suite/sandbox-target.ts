@@ -28,6 +28,11 @@ export class SandboxTarget {
     return this.#where.workerDir;
   }
 
+  /** Domain that sandboxes there are shown below by their worker itself; null where control planes do it. */
+  get previewDomain(): string | null {
+    return this.#where.previewDomain;
+  }
+
   /** What the servers and workers of the target wrote, and where they keep things: no secret may be there. */
   get traces(): Traces {
     return this.#where.traces();
@@ -38,6 +43,7 @@ export interface Where {
   /** What each request to create a sandbox has besides. */
   readonly request: { readonly worker_id?: string; readonly provider?: string };
   readonly workerDir: string;
+  readonly previewDomain: string | null;
   readonly traces: () => Traces;
 }
 

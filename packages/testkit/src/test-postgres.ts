@@ -106,8 +106,9 @@ export class TestPostgres implements AsyncDisposable {
     return this.#log;
   }
 
-  /** Starts it (again) and waits until it takes connections. */
+  /** Starts it (again) and waits until it takes connections. Nothing to do where it runs. */
   async up(): Promise<void> {
+    if (this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null) return;
     const until = Date.now() + UP_MS;
     // Right after a kill its children may still hold the shared memory: then it refuses to start, and is asked again.
     while (!(await this.#launch())) {

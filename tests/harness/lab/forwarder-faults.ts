@@ -50,14 +50,21 @@ export class Faults {
 
   #pipe(from: Socket, to: Socket, how: { readonly delay: () => number; readonly lose?: () => boolean }): void {
     let waiting = 0;
-    let last = 0;
-    /** Does something not before what was begun earlier. */
+    const queue: { readonly due: number; readonly act: () => void }[] = [];
+    const drain = (): void => {
+      for (let next = queue[0]; next !== undefined; next = queue[0]) {
+        const wait = next.due - performance.now();
+        // One timer at a time: two could go off in another order.
+        if (wait > 0) return void setTimeout(drain, Math.ceil(wait));
+        queue.shift();
+        next.act();
+      }
+    };
+    /** Does something not before its time, and not before what was begun earlier. */
     const later = (act: () => void): void => {
-      const due = Math.max(last, performance.now() + how.delay());
-      last = due;
-      const wait = due - performance.now();
-      if (wait <= 0) act();
-      else setTimeout(act, wait);
+      const due = Math.max(queue.at(-1)?.due ?? 0, performance.now() + how.delay());
+      queue.push({ due, act });
+      if (queue.length === 1) drain();
     };
     from.on("data", (bytes: Buffer) => {
       if (how.lose?.() === true) return;

@@ -56,7 +56,7 @@ export class Forwarder {
 
   /** Makes everything that comes through, both ways, late by this many ms; 0 ends that. */
   delay(ms: number): void {
-    this.#child.send({ type: "delay", ms } satisfies ForwarderOrder);
+    if (this.#child.connected) this.#child.send({ type: "delay", ms } satisfies ForwarderOrder);
   }
 
   /** Swallows the answer to the next request whose head begins so; resolves when that happened. */

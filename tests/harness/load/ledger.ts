@@ -36,7 +36,9 @@ export class Ledger {
     this.creates.push({ asked, at: performance.now() });
   }
 
+  /** Notes a refusal; one that has no name of its own is a mistake of the server's. */
   refused(what: string, code: string): void {
+    if (code === "internal" || code === "no code") this.violated(`${what} was answered with ${code}`);
     const name = `${what}: ${code}`;
     this.refusals.set(name, (this.refusals.get(name) ?? 0) + 1);
   }
