@@ -60,7 +60,7 @@ async function linked(): Promise<{ readonly link: Link; readonly control: Contro
   // It answers whatever it is asked with nonsense: what a control plane must live with.
   const link = new Link(
     dialled.stream,
-    workerLinkOptions("worker", "dialler", (call) => call.reply({}, { fin: true })),
+    workerLinkOptions(dialled.stream, "worker", "dialler", (call) => call.reply({}, { fin: true })),
   );
   links.push(link);
   await link.ready;

@@ -19,13 +19,19 @@ export interface Channel extends AsyncIterable<ChannelFrame> {
    */
   [Symbol.asyncIterator](): AsyncIterator<ChannelFrame>;
   /** Sends bytes on a stream (default input); resolves when the link took them all, so awaiting it is back-pressure. */
-  write(bytes: Uint8Array, stream?: number): Promise<void>;
+  write(bytes: Uint8Array, stream?: number, options?: WriteOptions): Promise<void>;
   /** Sends no more; the callee may go on. */
   end(): void;
   /** Loses interest: aborts both ways. Does nothing on a closed channel. */
   cancel(): void;
   /** Resolves when the channel is closed, for whatever reason; never rejects. */
   readonly closed: Promise<void>;
+}
+
+/** Options of a write. */
+export interface WriteOptions {
+  /** Nobody will look at these bytes again: pooled ones (`pooledBytes`) are given back once they were sent. */
+  readonly recycle?: true;
 }
 
 /** Options of a call. */

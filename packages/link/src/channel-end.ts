@@ -1,4 +1,4 @@
-import { CaissonError, type ChannelFrame } from "@caisson/contract";
+import { CaissonError, type ChannelFrame, type WriteOptions } from "@caisson/contract";
 import { FLAG_ERROR, FLAG_FIN, HEADER_BYTES, KIND, MAX_CONTROL_BYTES, MAX_EVENT_BYTES, protocolError, writeHeader } from "./frame.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { decodeMap } from "./messagepack-decode.ts";
@@ -56,8 +56,8 @@ export abstract class ChannelEnd implements AsyncIterable<ChannelFrame> {
   }
 
   /** Sends bytes on a stream; resolves when the link took them all. They must not change afterwards. */
-  write(bytes: Uint8Array, stream = 0): Promise<void> {
-    return this.outbox.data(bytes, stream);
+  write(bytes: Uint8Array, stream = 0, { recycle }: WriteOptions = {}): Promise<void> {
+    return this.outbox.data(bytes, stream, recycle === true);
   }
 
   /** Sends an event; its size is limited to half a window. Resolves when the link took it. */

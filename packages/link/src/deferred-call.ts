@@ -1,4 +1,12 @@
-import { CaissonError, type CallOptions, type Channel, type ChannelFrame, type ChannelOpener, type Clock } from "@caisson/contract";
+import {
+  CaissonError,
+  type CallOptions,
+  type Channel,
+  type ChannelFrame,
+  type ChannelOpener,
+  type Clock,
+  type WriteOptions,
+} from "@caisson/contract";
 
 /** A call on an opener that is still to come. Deadline and signal count from now. */
 export class DeferredCall implements Channel {
@@ -51,8 +59,8 @@ export class DeferredCall implements Channel {
 
   // Everything goes through the same promise, even once it is there: so nothing overtakes what waited.
 
-  async write(bytes: Uint8Array, stream?: number): Promise<void> {
-    return (await this.#channel).write(bytes, stream);
+  async write(bytes: Uint8Array, stream?: number, options?: WriteOptions): Promise<void> {
+    return (await this.#channel).write(bytes, stream, options);
   }
 
   end(): void {

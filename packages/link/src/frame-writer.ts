@@ -1,4 +1,6 @@
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { recycleBytes } from "@caisson/contract";
 import { HEADER_BYTES, writeHeader } from "./frame.ts";
 import { encodeMap } from "./messagepack-encode.ts";
 
@@ -10,12 +12,15 @@ const COPY_BYTES = 4096;
 /** Writes frames to a stream; what is written within one turn of the event loop leaves in one system call. */
 export class FrameWriter {
   readonly #stream: Duplex;
+  /** Whether what was written is nobody's any more: the kernel has it. A stream within the process may hand it on. */
+  readonly #copies: boolean;
   readonly #waiting = new Set<() => void>();
   #corked = false;
   #held: Buffer[] | undefined = [];
 
   constructor(stream: Duplex) {
     this.#stream = stream;
+    this.#copies = stream instanceof Socket;
     stream.on("drain", () => this.#wake());
   }
 
@@ -58,13 +63,17 @@ export class FrameWriter {
     this.#later(frame);
   }
 
-  /** Writes a data frame; a large payload is not copied, so it must not change until it was sent. */
-  data(kind: number, channel: number, flags: number, payload: Uint8Array): void {
+  /**
+   * Writes a data frame; a large payload is not copied, so it must not change until it was sent. `whole` is what it is the last
+   * part of, given when nobody needs that any more: pooled bytes go back once they were sent.
+   */
+  data(kind: number, channel: number, flags: number, payload: Uint8Array, whole?: Uint8Array): void {
     if (payload.length <= COPY_BYTES) return this.raw(kind, channel, flags, payload);
     const header = Buffer.allocUnsafe(HEADER_BYTES);
     writeHeader(header, payload.length, channel, kind, flags);
     this.#write(header);
-    this.#write(payload);
+    if (whole === undefined || !this.#copies) this.#write(payload);
+    else this.#write(payload, whole);
   }
 
   /** Writes a whole frame at once, even before anything held back. */
@@ -83,7 +92,7 @@ export class FrameWriter {
     else this.#write(frame);
   }
 
-  #write(bytes: Uint8Array): void {
+  #write(bytes: Uint8Array, whole?: Uint8Array): void {
     if (this.#stream.destroyed || this.#stream.writableEnded) return;
     if (!this.#corked) {
       this.#corked = true;
@@ -95,7 +104,8 @@ export class FrameWriter {
         if (this.#waiting.size > 0 && this.hasRoom) this.#wake();
       });
     }
-    this.#stream.write(bytes);
+    if (whole === undefined) this.#stream.write(bytes);
+    else this.#stream.write(bytes, (error) => (error ? undefined : recycleBytes(whole)));
   }
 
   #wake(): void {

@@ -1,4 +1,4 @@
-import { CaissonError } from "@caisson/contract";
+import { CaissonError, type WriteOptions } from "@caisson/contract";
 import { ChannelEnd, errorMap, type ChannelHost, type LastFrame } from "./channel-end.ts";
 import { FLAG_ERROR, FLAG_FIN, KIND, MAX_CONTROL_BYTES, protocolError } from "./frame.ts";
 
@@ -64,8 +64,8 @@ export class IncomingCall extends ChannelEnd implements CallHead {
     else this.fail(new CaissonError("internal", `The call ${this.method} ended without an answer.`));
   }
 
-  override write(bytes: Uint8Array, stream = 0): Promise<void> {
-    return this.#replied ? super.write(bytes, stream) : this.#tooEarly();
+  override write(bytes: Uint8Array, stream = 0, options: WriteOptions = {}): Promise<void> {
+    return this.#replied ? super.write(bytes, stream, options) : this.#tooEarly();
   }
 
   override sendEvent(event: Readonly<Record<string, unknown>>, options: LastFrame = {}): Promise<void> {

@@ -19,6 +19,11 @@ export interface LinkOptions {
   readonly helloDeadlineMs?: number;
   /** Pings a silent peer. Default: off, right for local sockets. */
   readonly keepAlive?: KeepAliveOptions;
+  /**
+   * Each chunk of the stream is memory of its own that nobody else looks at: it is freed as soon as it was taken apart, not
+   * when it is collected. Right for the sockets of an HTTP server or client. Default: chunks are left as they are.
+   */
+  readonly ownsChunks?: boolean;
   /** Most calls that each side may have open at once. Default 1024. */
   readonly maxChannels?: number;
   /** Code that open calls fail with when the link ends. Default `agent_unreachable`. */

@@ -4,6 +4,7 @@ import { errorMap, type ChannelEnd } from "./channel-end.ts";
 import { encodeFrame, FLAG_ERROR, FLAG_FIN, FLAG_PONG, KIND, MAX_CHANNELS, MAX_CONTROL_BYTES, protocolError } from "./frame.ts";
 import { FrameDecoder, type FrameSink } from "./frame-decoder.ts";
 import { FrameWriter } from "./frame-writer.ts";
+import { freeChunk } from "./free-chunk.ts";
 import { agree, PROTOCOL_RANGE, type Peer } from "./hello.ts";
 import { IncomingCall, type CallHead } from "./incoming-call.ts";
 import { KeepAlive } from "./keep-alive.ts";
@@ -150,6 +151,7 @@ export class Link implements ChannelOpener {
     } catch (error) {
       this.#end(isCaissonError(error) ? error : new CaissonError("internal", "The link failed.", { cause: error }));
     }
+    if (this.#options.ownsChunks === true) freeChunk(chunk);
     if (this.#writer.pending > FLOOD_BYTES) this.#stream.pause();
   }
 

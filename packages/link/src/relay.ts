@@ -1,6 +1,9 @@
 import { toCaissonError, type Channel, type ChannelFrame } from "@caisson/contract";
 import type { IncomingCall } from "./incoming-call.ts";
 
+/** What is passed on, nobody looks at here. */
+const PASSED_ON = { recycle: true } as const;
+
 /**
  * Forwards a call over another opener's channel: reply, bytes and events untouched, each hop's consumption giving credit to
  * the one before, so nothing is buffered beyond a window. Resolves when both are closed; never rejects.
@@ -25,10 +28,10 @@ export async function relay(incoming: IncomingCall, outgoing: Channel): Promise<
 }
 
 async function up(incoming: IncomingCall, outgoing: Channel): Promise<void> {
-  for await (const frame of incoming) if (frame.kind === "data") await outgoing.write(frame.bytes, frame.stream);
+  for await (const frame of incoming) if (frame.kind === "data") await outgoing.write(frame.bytes, frame.stream, PASSED_ON);
   outgoing.end();
 }
 
 function pass(incoming: IncomingCall, frame: ChannelFrame): Promise<void> {
-  return frame.kind === "data" ? incoming.write(frame.bytes, frame.stream) : incoming.sendEvent(frame.event);
+  return frame.kind === "data" ? incoming.write(frame.bytes, frame.stream, PASSED_ON) : incoming.sendEvent(frame.event);
 }

@@ -10,6 +10,8 @@ interface Job {
   readonly kind: number;
   readonly flags: number;
   bytes: Uint8Array;
+  /** What `bytes` is the rest of, where nobody needs that any more. */
+  readonly whole?: Uint8Array | undefined;
   readonly resolve: () => void;
   readonly reject: (error: CaissonError) => void;
 }
@@ -37,16 +39,18 @@ export class SendQueue {
     return this.#state !== "open" || this.#error !== undefined;
   }
 
-  data(bytes: Uint8Array, stream: number): Promise<void> {
+  /** Sends bytes; `recycle` gives pooled ones back once they were sent. */
+  data(bytes: Uint8Array, stream: number, recycle: boolean): Promise<void> {
+    const whole = recycle ? bytes : undefined;
     // The fast path: nothing waits, and all of it may go at once.
     if (!this.closed && this.#jobs.length === 0 && bytes.length <= this.#credit && bytes.length <= CHUNK_BYTES && this.#writer.hasRoom) {
       if (bytes.length > 0) {
         this.#credit -= bytes.length;
-        this.#writer.data(KIND.data, this.#channel, stream, bytes);
+        this.#writer.data(KIND.data, this.#channel, stream, bytes, whole);
       }
       return Promise.resolve();
     }
-    return this.#add(KIND.data, stream, bytes);
+    return this.#add(KIND.data, stream, bytes, whole);
   }
 
   /** Sends a whole event frame, header included. */
@@ -91,10 +95,10 @@ export class SendQueue {
     for (const job of jobs) job.reject(this.#error);
   }
 
-  #add(kind: number, flags: number, bytes: Uint8Array): Promise<void> {
+  #add(kind: number, flags: number, bytes: Uint8Array, whole?: Uint8Array): Promise<void> {
     const error = this.#error ?? this.#refusal();
     const done = new Promise<void>((resolve, reject) => {
-      if (error === undefined) this.#jobs.push({ kind, flags, bytes, resolve, reject });
+      if (error === undefined) this.#jobs.push({ kind, flags, bytes, whole, resolve, reject });
       else reject(error);
     });
     // A writer that does not wait learns of the break by its channel; it must not bring the process down.
@@ -126,7 +130,8 @@ export class SendQueue {
       this.#credit -= size;
       const rest = job.bytes.subarray(size);
       const fin = rest.length === 0 && this.#jobs[1]?.kind === KIND.end;
-      this.#writer.data(KIND.data, this.#channel, job.flags | (fin ? FLAG_FIN : 0), job.bytes.subarray(0, size));
+      const flags = job.flags | (fin ? FLAG_FIN : 0);
+      this.#writer.data(KIND.data, this.#channel, flags, job.bytes.subarray(0, size), rest.length === 0 ? job.whole : undefined);
       job.bytes = rest;
       if (rest.length > 0) return true;
       if (fin) this.#jobs.splice(1, 1);

@@ -46,10 +46,10 @@ function connected(session: Partial<Session>, scopes: ReadonlySet<Scope> = new S
     throw new CaissonError("internal", "not asked in this test");
   };
   const whole: Session = { heartbeat: nobody, report: nobody, processesChanged: nobody, portAccess: nobody, ...session };
-  const control = new Link(a, workerLinkOptions("control", "listener", serveControl(whole, scopes)));
+  const control = new Link(a, workerLinkOptions(a, "control", "listener", serveControl(whole, scopes)));
   const worker = new Link(
     b,
-    workerLinkOptions("worker", "dialler", (call) => call.end()),
+    workerLinkOptions(b, "worker", "dialler", (call) => call.end()),
   );
   links.push(control, worker);
   return { client: new ControlClient(worker), worker };

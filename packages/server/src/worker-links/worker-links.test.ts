@@ -55,7 +55,7 @@ async function connect(workerId: string): Promise<Link> {
   expect(dialled.shown.controlPlane).toBe("cp-1");
   const link = new Link(
     dialled.stream,
-    workerLinkOptions("worker", "dialler", (call) => call.reply({ asked: call.method }, { fin: true })),
+    workerLinkOptions(dialled.stream, "worker", "dialler", (call) => call.reply({ asked: call.method }, { fin: true })),
   );
   links.push(link);
   await link.ready;
@@ -101,9 +101,10 @@ it("tells the worker why its link was ended, and closes the session with the lin
 it("fails calls under way with worker_unavailable when the link goes, whatever the reason", async () => {
   const link = await connect("w1");
   const { host, end } = await sessions.nth(1);
+  const { stream } = await raw("w2");
   const silent = new Link(
-    (await raw("w2")).stream,
-    workerLinkOptions("worker", "dialler", () => undefined),
+    stream,
+    workerLinkOptions(stream, "worker", "dialler", () => undefined),
   );
   links.push(silent);
   const second = await sessions.nth(2);
@@ -124,7 +125,7 @@ it("does not end a link when the time limit of its dialling is over", async () =
   limit.abort();
   const link = new Link(
     dialled.stream,
-    workerLinkOptions("worker", "dialler", (call) => call.reply({}, { fin: true })),
+    workerLinkOptions(dialled.stream, "worker", "dialler", (call) => call.reply({}, { fin: true })),
   );
   links.push(link);
   await (await sessions.nth(1)).host.destroy({ sandboxId: "sb000000000000000000000", epoch: 1 });

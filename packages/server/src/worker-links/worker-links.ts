@@ -92,7 +92,7 @@ export class WorkerLinks {
     let serve: (call: IncomingCall) => void = (call) => void early.push(call);
     const link = new Link(
       stream,
-      workerLinkOptions("control", role, (call) => serve(call), clock),
+      workerLinkOptions(stream, "control", role, (call) => serve(call), clock),
     );
     this.#links.set(link, workerId);
     void link.closed.then((reason) => {

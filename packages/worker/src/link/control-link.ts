@@ -42,7 +42,7 @@ export class ControlLink {
     this.#options = options;
     this.#wakeup = new Wakeup(options.clock);
     this.#answer = new Wakeup(options.clock);
-    this.#link = new Link(stream, workerLinkOptions("worker", role, options.serve(options.scopes), options.clock));
+    this.#link = new Link(stream, workerLinkOptions(stream, "worker", role, options.serve(options.scopes), options.clock));
     this.control = new ControlClient(this.#link);
     this.#heard.promise.catch(() => undefined);
     void this.#link.closed.then((reason) => {

@@ -48,10 +48,10 @@ export class LinkedHost implements AsyncDisposable {
     const [a, b] = how === "pair" ? duplexPair() : await tcpPair();
     const scopes: ReadonlySet<Scope> = options.scopes ?? new Set(SCOPES);
     const serve = serveHost(options.serve?.(local) ?? local, { ...options, scopes });
-    const far = new Link(b, workerLinkOptions("worker", "dialler", serve));
+    const far = new Link(b, workerLinkOptions(b, "worker", "dialler", serve));
     const near = new Link(
       a,
-      workerLinkOptions("control", "listener", (call) => call.end()),
+      workerLinkOptions(a, "control", "listener", (call) => call.end()),
     );
     return new LinkedHost(dir, machine, local, near, far);
   }

@@ -86,7 +86,7 @@ export class TestControlPlane implements AsyncDisposable {
   take(stream: Duplex, role: "dialler" | "listener"): void {
     const refuse = (): Promise<never> => Promise.reject(new CaissonError("forbidden", "It holds no lease."));
     const session = { heartbeat: (said: Heartbeat) => this.#heard(said), report: refuse, processesChanged: refuse, portAccess: refuse };
-    const link = new Link(stream, workerLinkOptions("control", role, serveControl(session, new Set(SCOPES)), systemClock));
+    const link = new Link(stream, workerLinkOptions(stream, "control", role, serveControl(session, new Set(SCOPES)), systemClock));
     this.links.push(link);
     void link.closed.then(() => this.#happened());
     this.#happened();
