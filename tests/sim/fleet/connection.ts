@@ -72,9 +72,10 @@ export class Connection {
     end.open = false;
     end.silence?.cancel();
     if (end.process.alive) this.#simulation.note(() => `link   ${this.#wire.name} is over for the ${side}: ${why}`);
+    // Nothing is told to a process that has ended.
     const error = new CaissonError("worker_unavailable", `simulated: the link is over: ${why}`);
-    for (const fail of end.waiting) fail(error);
-    for (const work of end.serving) work.abort(error);
+    if (end.process.alive) for (const fail of end.waiting) fail(error);
+    if (end.process.alive) for (const work of end.serving) work.abort(error);
     end.serving.clear();
     this.#send(side, () => this.close(OTHER[side], "the other side closed it"));
     for (const closed of end.closed.splice(0)) closed();

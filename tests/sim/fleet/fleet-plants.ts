@@ -82,7 +82,7 @@ export interface Planted {
 /** Bugs that the simulator must find. */
 export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
   "a move before the first worker confirmed": {
-    within: 600,
+    within: 1_500,
     as: /was moved while|runs on/,
     plant: withHost((host) => ({
       // An answer that was lost is taken for a refusal, and a destroy for done when it is sent.
@@ -139,7 +139,7 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
     plant: withTransition((state, event) => (state === "creating" && event === "destroy_requested" ? { kind: "ignore" } : undefined)),
   },
   "a worker that cannot be reached taken for dead": {
-    within: 300,
+    within: 1_000,
     plant: withTransition((state, event) =>
       event === "worker_unreachable" && (state === "running" || state === "unhealthy")
         ? { kind: "next", state: "stopped", commands: ["destroy"] }
@@ -147,7 +147,7 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
     ),
   },
   "sandboxes that are never found again": {
-    within: 300,
+    within: 1_000,
     plant: withTransition((state, event) => (state === "missing" && event === "found_running" ? { kind: "ignore" } : undefined)),
   },
   "a worker called silent that was heard": {

@@ -105,7 +105,7 @@ class FleetWorld {
     }
     const overcommit: Overcommit = { vcpus: random.pick([1, 4]), memory: random.pick([1, 1.5]), disk: 1 };
     const maxLive = random.chance(0.15) ? random.int(2, 6) : 0;
-    const unreachableAfterMs = random.pick([45_000, 90_000]);
+    const unreachableAfterMs = random.pick([45_000, 45_000, 90_000]);
     this.ledger = new FleetLedger({ simulation, database, machines, overcommit, maxLive, unreachableAfterMs });
     this.#faults = {
       before: 0,

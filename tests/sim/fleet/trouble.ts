@@ -86,7 +86,7 @@ export class Trouble {
   #cut(): void {
     const { random } = this.#simulation;
     const ways = random.pick<readonly Direction[]>([["up", "down"], ["up", "down"], ["up"], ["down"]]);
-    const ms = random.chance(0.5) ? random.int(1_000, 20_000) : random.int(20_000, 200_000);
+    const ms = random.chance(0.4) ? random.int(1_000, 20_000) : random.int(20_000, 200_000);
     const control = random.pick(this.#controls);
     const worker = random.pick(this.#workers);
     const wires = random.pick([
