@@ -157,7 +157,12 @@ class FleetWorld {
       for (const control of this.controls) control.wires.set(worker.id, new Wire(`${control.name}-${worker.id}`, simulation));
       return worker;
     });
-    this.#length = random.int(15_000, random.chance(0.6) ? 50_000 : 140_000);
+    this.#length = plant.partition === true ? 150_000 : random.int(15_000, random.chance(0.6) ? 50_000 : 140_000);
+    if (plant.partition === true) {
+      simulation.after(20_000, () => {
+        for (const control of this.controls) for (const wire of control.wires.values()) wire.cut(["up", "down"], 100_000);
+      });
+    }
     this.trouble = new Trouble({
       simulation,
       controls: this.controls,
