@@ -8,6 +8,9 @@ import { CaissonError, fromWire, LINK_HEADERS, LINK_PATH, LINK_UPGRADE, type Err
 /** Most bytes of a refusal that are read. */
 const MAX_REFUSAL = 65_536;
 
+/** Time for the connection alone, in ms: where packets are lost, a new attempt comes sooner than the kernel's next one. */
+const CONNECT_MS = 4_000;
+
 /** Whom to dial, and what to show. */
 export interface DialLink {
   /** `http` or `https`, host and port; nothing else of it is used. */
@@ -62,6 +65,11 @@ export async function dialLink({ url, headers, tls, unreachable, signal }: DialL
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
     request.on("close", settled);
+    request.once("socket", (socket: Socket) => {
+      if (!socket.connecting) return;
+      socket.setTimeout(CONNECT_MS, () => request.destroy(failed("nobody answers there")));
+      socket.once("connect", () => socket.setTimeout(0));
+    });
     request.on("error", (cause) => reject(cause instanceof CaissonError ? cause : failed(reasonOf(cause), cause)));
     request.on("upgrade", (answer, socket: Socket, head) => {
       // From here on the link owns the connection; the time limit of the attempt is over.

@@ -37,6 +37,7 @@ export async function underFault(lab: Lab, fault: Fault): Promise<void> {
     const more = (await fault.play(load)) ?? {};
     const healed = performance.now();
     const shown = await untilShownTrue(lab.api, ledger, Math.max(GOES_ON_MS, fault.trueWithinMs));
+    console.log(`${fault.name}: what is shown was true after ${typeof shown === "number" ? `${seconds(shown)} s` : shown}`);
     const lines = load.streams.map((stream) => stream.lines);
     await until(() => load.streams.every((stream, i) => stream.lines > (lines[i] ?? 0) + 5));
     await until(() => [ledger.creates, ledger.execs, ledger.uploads].every((all) => firstAfter(all, healed) !== undefined));

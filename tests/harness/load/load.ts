@@ -108,14 +108,15 @@ export class Load {
 
   /** Creates one, asking with the same key until it is told; then marks it. */
   async #create(): Promise<Promised | undefined> {
-    const key = randomUUID();
-    const request = { ttl: "1h", metadata: { key }, ...this.#shape.request?.(this.#made++) };
+    let key = randomUUID();
+    const more = this.#shape.request?.(this.#made++);
     this.ledger.untold.add(key);
     const until = performance.now() + UNTIL_MS;
     while (performance.now() < until && (this.#going || this.#loops.length === 0)) {
       const asked = performance.now();
       const headers = { "idempotency-key": key };
-      const made = await attempt<SandboxInfo>(this.#api, "POST", "/sandboxes", { body: request, timeoutMs: REQUEST_MS, headers });
+      const body = { ttl: "1h", metadata: { key }, ...more };
+      const made = await attempt<SandboxInfo>(this.#api, "POST", "/sandboxes", { body, timeoutMs: REQUEST_MS, headers });
       if (made.kind === "done" && made.body.state === "running") {
         const promised: Promised = { id: made.body.id, workerId: made.body.worker_id ?? "", key, marked: false, state: "live" };
         this.ledger.untold.delete(key);
@@ -124,6 +125,12 @@ export class Load {
         return promised;
       }
       if (made.kind !== "done") this.ledger.refused("create", made.code);
+      // This one has failed for good, and its key says so for ever.
+      if (made.kind === "refused" && made.code === "deadline_exceeded") {
+        this.ledger.untold.delete(key);
+        key = randomUUID();
+        this.ledger.untold.add(key);
+      }
       await sleep(AGAIN_MS);
     }
     return undefined;
