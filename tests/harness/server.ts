@@ -19,6 +19,8 @@ export interface ServerPlace {
   readonly dataDir?: string;
   /** Turns the address where it listens into one that this process can reach. */
   readonly reach?: (url: string) => Promise<string>;
+  /** The `caisson` command it runs. Default: this checkout's. */
+  readonly command?: string;
 }
 
 /** A real `caisson serve` process with a data folder of its own. */
@@ -28,6 +30,7 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
   readonly #place: ServerPlace;
   readonly #process: ServiceProcess;
   #worker: TestWorker | undefined;
+  #command = CLI;
   url = "";
   apiKey = "";
   adminKey = "";
@@ -38,7 +41,7 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
     this.#env = env;
     this.#place = place;
     this.#process = new ServiceProcess(
-      [...(place.prefix ?? []), process.execPath, CLI, "serve"],
+      () => [...(place.prefix ?? []), process.execPath, this.#command, "serve"],
       () => ({ CAISSON_SERVER__PORT: this.#port, ...this.cliEnv, CAISSON_LOGGING__FORMAT: "json" }),
       /^Caisson is up at (\S+)/m,
     );
@@ -49,7 +52,7 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
     const given = REMOTE ? { ...SHARED_TOKEN, CAISSON_SERVER__LOCAL_WORKER: "off", ...env } : env;
     const server = new TestServer(place.dataDir ?? (await mkdtemp(join(tmpdir(), "caisson-test-"))), given, place);
     try {
-      await server.up();
+      await server.up(place.command);
       if (REMOTE) server.#worker = await TestWorker.start(server, "worker-a", env);
     } catch (error) {
       await server[Symbol.asyncDispose]();
@@ -82,8 +85,9 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
     return this.url === "" ? "0" : new URL(this.url).port;
   }
 
-  /** Starts the process (again) and waits until it is ready. */
-  async up(): Promise<void> {
+  /** Starts the process (again), as the `caisson` command that is named, and waits until it is ready. */
+  async up(command: string = CLI): Promise<void> {
+    this.#command = command;
     const [, url = ""] = await this.#process.start();
     this.url = this.url === "" ? ((await this.#place.reach?.(url)) ?? url) : this.url;
     const ready = await fetch(`${this.url}/ready`);

@@ -7,14 +7,14 @@ const UP_MS = 60_000;
 
 /** A program that says when it is up, and runs until it is told to end; it can be started again. */
 export class ServiceProcess {
-  readonly #words: readonly string[];
+  readonly #words: () => readonly string[];
   readonly #env: () => Readonly<Record<string, string | undefined>>;
   readonly #up: RegExp;
   #child: ChildProcess | undefined;
   #output = "";
 
-  /** The words of its command line, its environment at each start, and the line that says it is up. */
-  constructor(words: readonly string[], env: () => Readonly<Record<string, string | undefined>>, up: RegExp) {
+  /** The words of its command line and its environment at each start, and the line that says it is up. */
+  constructor(words: () => readonly string[], env: () => Readonly<Record<string, string | undefined>>, up: RegExp) {
     this.#words = words;
     this.#env = env;
     this.#up = up;
@@ -35,7 +35,7 @@ export class ServiceProcess {
 
   /** Starts it and waits for its line, which is returned as it matched. */
   async start(): Promise<RegExpExecArray> {
-    const [program = "", ...args] = this.#words;
+    const [program = "", ...args] = this.#words();
     const child = spawn(program, args, { env: this.#env(), stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     this.#output = "";

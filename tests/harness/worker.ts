@@ -41,10 +41,10 @@ export class TestWorker implements AsyncDisposable {
   }
 
   /** Starts a worker and waits until the server says that it is online. */
-  static async start(server: ApiAccess, id: string, env: Readonly<Record<string, string>> = {}): Promise<TestWorker> {
+  static async start(server: ApiAccess, id: string, env: Readonly<Record<string, string>> = {}, command?: string): Promise<TestWorker> {
     const worker = new TestWorker(server, id, await mkdtemp(join(tmpdir(), "caisson-worker-")), env);
     try {
-      await worker.up();
+      await worker.up({}, command);
     } catch (error) {
       await worker[Symbol.asyncDispose]();
       throw error;
@@ -61,9 +61,9 @@ export class TestWorker implements AsyncDisposable {
     return this.#output;
   }
 
-  /** Starts the process (again) and waits until the server says that it is online; `env` is for this run. */
-  async up(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const child = spawn(process.execPath, [CLI, "worker"], {
+  /** Starts the process (again) and waits until the server says that it is online; `env` and the `caisson` command are for this run. */
+  async up(env: Readonly<Record<string, string>> = {}, command: string = CLI): Promise<void> {
+    const child = spawn(process.execPath, [command, "worker"], {
       env: {
         ...process.env,
         CAISSON_DATA_DIR: this.dataDir,

@@ -25,7 +25,7 @@ export class LabWorker {
     this.#place = place;
     this.dataDir = dataDir;
     this.#process = new ServiceProcess(
-      [...prefix, process.execPath, CLI, "worker"],
+      () => [...prefix, process.execPath, CLI, "worker"],
       () => ({ ...process.env, CAISSON_DATA_DIR: dataDir, CAISSON_LOGGING__FORMAT: "json", ...env }),
       /^Caisson worker \S+ is up/m,
     );
