@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaissonError, LINK_HEADERS, SCOPES, systemClock, systemRandom, type Heartbeat, type HeartbeatReply } from "@caisson/contract";
 import { dialLink } from "@caisson/worker-link";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { WorkerCredentialSource } from "../identity/worker-credential-source.ts";
 import { TestControlPlane } from "../testing/test-control-plane.ts";
 import { ControlPlanes, type ControlNews } from "./control-planes.ts";
@@ -107,7 +107,9 @@ it("links to every control plane that one names, remembers them, and comes back 
   await Promise.all([a, b, c].map((one) => one.until(() => one.heartbeats.length > 0)));
   expect((await b.host("w1").describe()).workerId).toBe("w1");
   await until(() => planes.up.length === 3);
-  const kept = JSON.parse(await readFile(join(dir, "worker", "control-planes.json"), "utf8")) as { urls: string[] };
+  // It is written behind the back of the heartbeat that told it.
+  const read = async (): Promise<string> => readFile(join(dir, "worker", "control-planes.json"), "utf8");
+  const kept = JSON.parse(await vi.waitFor(read, { timeout: 10_000 })) as { urls: string[] };
   expect(kept.urls).toEqual([a.url, b.url, c.url].sort());
   await planes.close();
   await a.crash();
