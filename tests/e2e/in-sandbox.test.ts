@@ -10,9 +10,10 @@ describe("a sandbox of the worker inside a server", () => {
     server = await TestServer.start();
     target = new SandboxTarget(server, {
       request: {},
-      workerDir: server.dataDir,
-      previewDomain: "localhost",
-      traces: () => ({ output: server.output, folders: [server.dataDir] }),
+      workerDir: server.workerDir,
+      // A worker of its own shows no ports where it is not told to: the server does.
+      previewDomain: server.workerDir === server.dataDir ? "localhost" : null,
+      traces: () => ({ output: server.output, folders: [server.dataDir, server.workerDir] }),
     });
   });
   afterAll(() => server[Symbol.asyncDispose]());

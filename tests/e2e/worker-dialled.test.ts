@@ -1,5 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
+import { request } from "node:https";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -31,32 +34,50 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-it("a worker that registered is found again by being dialled, and each side knows the other", { timeout: 240_000 }, async () => {
-  const invited = await server.json<WorkerInvitation>(
-    "POST",
-    "/workers",
-    { id: "worker-a" },
-    { headers: { "x-api-key": server.adminKey } },
-  );
-  const env = {
-    ...ONLY_MOCK,
-    CAISSON_DATA_DIR: dir,
-    CAISSON_WORKER__LISTEN_ADDR: `127.0.0.1:${await freePort()}`,
+/** Whether a worker answers over HTTPS with the certificate that it joined with. */
+async function answersWithOwn(address: string, dataDir: string): Promise<boolean> {
+  const identity = JSON.parse(await readFile(join(dataDir, "joined", "worker", "identity", "identity.json"), "utf8")) as {
+    readonly credentials: { readonly ca_certificate: string };
   };
-  execFileSync(process.execPath, [CLI, "worker", "join", server.url, "--token", invited.token, "--no-start"], {
-    env: { PATH: process.env["PATH"] ?? "", HOME: dir, CAISSON_DATA_DIR: dir },
-  });
-  // It says where it can be dialled.
-  await using worker = await TestWorker.start(server, "worker-a", env);
-  await worker.end();
-  // From now on it finds no control plane by itself.
-  await rm(join(dir, "joined", "worker", "control-planes.json"), { force: true });
-  await using dialled = await TestWorker.start(server, "worker-a", { ...env, CAISSON_WORKER__CONTROL_PLANE_URL: "http://127.0.0.1:1" });
-  // Links that it dials itself are told by their address.
-  await expect.poll(() => dialled.output, { timeout: 60_000 }).toMatch(/Connected to control plane/);
-  expect(await server.json<Worker>("GET", "/workers/worker-a")).toMatchObject({ state: "online", credential: "certificate" });
-  const sandbox = await server.json<{ id: string }>("POST", "/sandboxes", {});
-  expect(sandbox).toMatchObject({ state: "running", worker_id: "worker-a" });
-  await server.json("DELETE", `/sandboxes/${sandbox.id}`).catch(() => undefined); // the mock may have none of it left
-  expect(dialled.output).not.toContain("Refused");
-});
+  // It is for the worker's id, which the server looks for; a name or an address is not in it.
+  const options = { ca: identity.credentials.ca_certificate, checkServerIdentity: () => undefined, agent: false as const };
+  const asked = request(`${address}/live`, options).end();
+  const [answer] = (await once(asked, "response")) as [IncomingMessage];
+  answer.resume();
+  return answer.statusCode === 200;
+}
+
+it.each([
+  ["http", {}],
+  ["https", { CAISSON_WORKER__TLS__OWN_CERTIFICATE: "true" }],
+])(
+  "a worker that registered is found again by being dialled over %s, and each side knows the other",
+  { timeout: 240_000 },
+  async (scheme, tls) => {
+    const [id, dataDir] = [`worker-${scheme}`, join(dir, scheme)];
+    const invited = await server.json<WorkerInvitation>("POST", "/workers", { id }, { headers: { "x-api-key": server.adminKey } });
+    const env = { ...ONLY_MOCK, ...tls, CAISSON_DATA_DIR: dataDir, CAISSON_WORKER__LISTEN_ADDR: `127.0.0.1:${await freePort()}` };
+    execFileSync(process.execPath, [CLI, "worker", "join", server.url, "--token", invited.token, "--no-start"], {
+      env: { PATH: process.env["PATH"] ?? "", HOME: dir, CAISSON_DATA_DIR: dataDir },
+    });
+    // It says where it can be dialled.
+    await using worker = await TestWorker.start(server, id, env);
+    const { advertise_addr: address } = await server.json<Worker>("GET", `/workers/${id}`);
+    expect(address).toBe(`${scheme === "https" ? "https://" : ""}${env.CAISSON_WORKER__LISTEN_ADDR}`);
+    if (scheme === "https") {
+      expect(await answersWithOwn(String(address), dataDir)).toBe(true);
+      await expect(fetch(`http://${env.CAISSON_WORKER__LISTEN_ADDR}/live`)).rejects.toThrow("fetch failed");
+    }
+    await worker.end();
+    // From now on it finds no control plane by itself.
+    await rm(join(dataDir, "joined", "worker", "control-planes.json"), { force: true });
+    await using dialled = await TestWorker.start(server, id, { ...env, CAISSON_WORKER__CONTROL_PLANE_URL: "http://127.0.0.1:1" });
+    // Links that it dials itself are told by their address.
+    await expect.poll(() => dialled.output, { timeout: 60_000 }).toMatch(/Connected to control plane/);
+    expect(await server.json<Worker>("GET", `/workers/${id}`)).toMatchObject({ state: "online", credential: "certificate" });
+    const sandbox = await server.json<{ id: string }>("POST", "/sandboxes", { worker_id: id });
+    expect(sandbox).toMatchObject({ state: "running", worker_id: id });
+    await server.json("DELETE", `/sandboxes/${sandbox.id}`).catch(() => undefined); // the mock may have none of it left
+    expect(dialled.output).not.toContain("Refused");
+  },
+);

@@ -75,6 +75,11 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
     return this.#process.output;
   }
 
+  /** The data folder of whoever runs its sandboxes: its own, or that of the worker beside it. */
+  get workerDir(): string {
+    return this.#worker?.dataDir ?? this.dataDir;
+  }
+
   /** Variables with which the CLI finds this server. */
   get cliEnv(): Record<string, string> {
     return { ...(process.env as Record<string, string>), CAISSON_DATA_DIR: this.dataDir, ...this.#env };

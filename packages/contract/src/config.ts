@@ -21,6 +21,11 @@ const domain = z.string().regex(/^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[
 /** `host:port`, an IPv6 address in brackets. */
 const address = z.string().regex(/^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/, { error: "must be host:port, such as 0.0.0.0:7430" });
 
+/** The same, perhaps behind `http://` or `https://`. */
+const dialAddress = z.string().regex(/^(?:https?:\/\/)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/, {
+  error: "must be host:port, such as worker-a.example.org:7430, perhaps with http:// or https:// before it",
+});
+
 const httpUrl = z
   .string()
   .regex(/^https?:\/\/[^\s/?#]+\/?$/, { error: "must be http or https, a host and perhaps a port, such as https://caisson.example.org" });
@@ -146,9 +151,22 @@ export const configSchema = z
         listen_addr: address
           .optional()
           .meta({ description: "Address to listen on, so that control planes and clients can dial. Default: none" }),
-        advertise_addr: address
-          .optional()
-          .meta({ description: "Where control planes dial instead. Default: `listen_addr`, unless that is all addresses" }),
+        advertise_addr: dialAddress.optional().meta({
+          description:
+            "Where control planes dial instead; without `http://` or `https://` before it, as the worker itself speaks. Default: `listen_addr`, unless that is all addresses",
+        }),
+        tls: z
+          .strictObject({
+            cert_file: z.string().min(1).optional().meta({
+              description: "Certificate chain of `listen_addr`, PEM. With it the worker speaks HTTPS only; looked at again every minute",
+            }),
+            key_file: z.string().min(1).optional().meta({ description: "Its private key, PEM; needed with `cert_file`" }),
+            own_certificate: z.boolean().default(false).meta({
+              description:
+                "HTTPS with the certificate that this worker got when it joined: servers know it by the worker's id, whatever its address; browsers do not. Instead of `cert_file`",
+            }),
+          })
+          .prefault({}),
         preview_domain: domain
           .optional()
           .meta({ description: "Domain below which this worker itself shows ports of its sandboxes. Default: none" }),
@@ -183,6 +201,10 @@ export const configSchema = z
       .prefault({}),
     workers: z
       .strictObject({
+        ca_file: z.string().min(1).optional().meta({
+          description:
+            "Certificates to trust for workers that are dialled over `https`, PEM. Default: the machine's, and the installation's own",
+        }),
         late_after: positiveDurationSchema
           .default("30s")
           .meta({ description: "Silence after which a worker is late, and its sandboxes are `unhealthy`" }),

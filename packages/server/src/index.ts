@@ -5,6 +5,7 @@ export { DEFAULT_LIMITS, type ServerLimits, type ServerOptions } from "./server-
 export { createKeyVerifier, hashKey, type Caller, type HashedKey, type KeyVerifier, type Role } from "./auth/key-verifier.ts";
 export { sendWebhook } from "./webhooks/send-webhook.ts";
 export { WorkerLinks, type WorkerLinksOptions } from "./worker-links/worker-links.ts";
+export type { DialTrust, TrustedAuthorities } from "./worker-links/worker-trust.ts";
 export { WorkerDialler, type DialTarget, type WorkerDiallerOptions } from "./worker-links/worker-dialler.ts";
 export { createWorkerServer, type WorkerServerOptions } from "./worker-server/create-worker-server.ts";
 export type { DirectControl, DirectHost, PresentSandbox } from "./worker-server/direct-host.ts";

@@ -2,7 +2,7 @@ import { request as requestHttp, type ClientRequest, type IncomingMessage } from
 import { request as requestHttps } from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { getCACertificates, type TLSSocket } from "node:tls";
+import { getCACertificates, type PeerCertificate, type TLSSocket } from "node:tls";
 import { CaissonError, fromWire, LINK_HEADERS, LINK_PATH, LINK_UPGRADE, type ErrorCode } from "@caisson/contract";
 
 /** Most bytes of a refusal that are read. */
@@ -17,7 +17,13 @@ export interface DialLink {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   /** Certificates to trust besides the machine's, and what to show, PEM. */
-  readonly tls?: { readonly ca: readonly string[]; readonly cert?: string; readonly key?: string };
+  readonly tls?: {
+    readonly ca: readonly string[];
+    readonly cert?: string;
+    readonly key?: string;
+    /** What is wrong with a certificate that leads to an authority that is trusted. Default: it is not for the host of `url`. */
+    readonly checkServerIdentity?: (host: string, certificate: PeerCertificate) => Error | undefined;
+  };
   /** Code of the error when nobody answers. */
   readonly unreachable: ErrorCode;
   /** Ends the attempt; the caller's time limit. */

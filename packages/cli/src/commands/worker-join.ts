@@ -7,7 +7,8 @@ import { usageError } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { printable } from "../terminal/printable.ts";
 import { print, printJson } from "../terminal/write-out.ts";
-import { identityDir, trustedCertificates } from "../worker/open-credentials.ts";
+import { trustedCertificates } from "../serve/trusted-certificates.ts";
+import { identityDir } from "../worker/open-credentials.ts";
 
 interface JoinOptions extends CommonOptions {
   readonly token: string;
@@ -49,7 +50,7 @@ async function join(given: string, options: JoinOptions): Promise<JoinedIdentity
       `${wanted.slice(0, 80)} cannot be the name of a worker.`,
       "Take 1 to 63 lower-case letters, digits, dots, dashes or underscores.",
     );
-  const caCertificates = trustedCertificates(config.worker);
+  const caCertificates = trustedCertificates("worker.ca_file", config.worker.ca_file);
   const dir = identityDir(resolveWorkerDir(config));
   const attempt = (workerId: string | undefined): Promise<JoinedIdentity> =>
     joinInstallation({

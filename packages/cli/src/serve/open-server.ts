@@ -20,7 +20,7 @@ import {
   WorkerImages,
 } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
-import { createServer, sendWebhook } from "@caisson/server";
+import { createServer, sendWebhook, type DialTrust } from "@caisson/server";
 import type { LocalHost } from "@caisson/worker";
 import type { Logger } from "pino";
 import { readServerFile, serverFilePath } from "../client/local-server.ts";
@@ -34,6 +34,7 @@ import { openDataDir } from "./open-data-dir.ts";
 import { openHost } from "./open-host.ts";
 import { openStore } from "./open-store.ts";
 import { openTlsFiles } from "./tls-files.ts";
+import { trustedCertificates } from "./trusted-certificates.ts";
 import { openTokens } from "./open-tokens.ts";
 import { openWorkerLinks } from "./open-worker-links.ts";
 import { verifyStoredKeys } from "./stored-keys.ts";
@@ -104,7 +105,13 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   opening.defer(() => orchestrator.close());
   if (host !== undefined) orchestrator.attach(host, localFacts(host, config, dataDir, logger));
   await orchestrator.start();
-  const workerLinks = openWorkerLinks({ controlPlaneId, identities, sessions: orchestrator.sessions, store, logger });
+  const ca = trustedCertificates("workers.ca_file", config.workers.ca_file);
+  const trust: DialTrust = async () => ({
+    installation: await identities.keys.installation(),
+    authority: (await identities.keys.authority()).certificate,
+    ca,
+  });
+  const workerLinks = openWorkerLinks({ controlPlaneId, identities, sessions: orchestrator.sessions, store, trust, logger });
   opening.use(workerLinks);
 
   const tls = openTlsFiles(config.server.tls, [(await identities.keys.authority()).certificate]);

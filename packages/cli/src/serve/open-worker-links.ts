@@ -1,6 +1,6 @@
 import { systemClock, systemRandom } from "@caisson/contract";
 import type { WorkerIdentities, WorkerSessions } from "@caisson/control";
-import { WorkerDialler, WorkerLinks } from "@caisson/server";
+import { WorkerDialler, WorkerLinks, type DialTrust } from "@caisson/server";
 import type { Store } from "@caisson/store";
 import type { Logger } from "pino";
 
@@ -10,6 +10,7 @@ export interface OpenWorkerLinks {
   readonly identities: WorkerIdentities;
   readonly sessions: WorkerSessions;
   readonly store: Store;
+  readonly trust: DialTrust;
   readonly logger: Logger;
 }
 

@@ -14,22 +14,38 @@ export interface TlsFiles {
   follow(changed: (tls: TlsOptions) => void, clock: Clock, log: ReturnType<typeof logFunction>): Disposable;
 }
 
-/** Opens the files that `server.tls` names; undefined where it names none. Throws `invalid_request` for what cannot serve. */
+/** Opens the files that `server.tls` or `worker.tls` names; undefined where it names none. Throws `invalid_request` for what cannot serve. */
 export function openTlsFiles(
   { cert_file: certFile, key_file: keyFile }: Config["server"]["tls"],
   clientCa: readonly string[],
+  section: "server.tls" | "worker.tls" = "server.tls",
 ): TlsFiles | undefined {
   if (certFile === undefined && keyFile === undefined) return undefined;
   if (certFile === undefined || keyFile === undefined)
-    throw new CaissonError("invalid_request", "server.tls.cert_file and server.tls.key_file belong together; one of them is not set.");
+    throw new CaissonError("invalid_request", `${section}.cert_file and ${section}.key_file belong together; one of them is not set.`);
+  const read = (): { readonly cert: string; readonly key: string } => ({
+    cert: readFileSync(certFile, "utf8"),
+    key: readFileSync(keyFile, "utf8"),
+  });
+  return followTls(read, clientCa, { certificate: certFile, key: keyFile });
+}
+
+/** A certificate and its key from wherever they are, looked at again every minute; `names` are for people. Throws `invalid_request` for what cannot serve. */
+export function followTls(
+  find: () => { readonly cert: string; readonly key: string },
+  clientCa: readonly string[],
+  names: { readonly certificate: string; readonly key: string },
+): TlsFiles {
   const read = (): TlsOptions => {
     try {
-      const tls = { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8"), clientCa };
+      const tls = { ...find(), clientCa };
       createSecureContext({ cert: tls.cert, key: tls.key });
       return tls;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new CaissonError("invalid_request", `The certificate ${certFile} with the key ${keyFile} cannot serve: ${why}.`, { cause });
+      throw new CaissonError("invalid_request", `The certificate ${names.certificate} with the key ${names.key} cannot serve: ${why}.`, {
+        cause,
+      });
     }
   };
   let current = read();
@@ -46,7 +62,7 @@ export function openTlsFiles(
           if (found.cert === current.cert && found.key === current.key) return;
           changed(found);
           current = found;
-          log("info", "the server's certificate was replaced", { file: certFile });
+          log("info", "the server's certificate was replaced", { file: names.certificate });
         } catch (error) {
           log("warn", "the server's new certificate cannot be used; the old one stays", { reason: toCaissonError(error).message });
         }

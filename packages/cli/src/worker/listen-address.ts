@@ -14,11 +14,13 @@ export function parseAddress(address: string): ListenAddress {
   return { host: address.slice(0, at).replace(/^\[(.*)\]$/, "$1"), port };
 }
 
-/** Where control planes may dial a worker that listens at `url`; null when only the worker itself knows, as of all addresses. */
+/** Where control planes may dial a worker that listens at `url`, with `https://` before it where it speaks TLS; null when only the worker itself knows, as of all addresses. */
 export function advertisedAddress(config: Config["worker"], url: string | undefined): string | null {
-  if (config.advertise_addr !== undefined) return config.advertise_addr;
+  const scheme = url?.startsWith("https:") === true ? "https://" : "";
+  if (config.advertise_addr !== undefined)
+    return config.advertise_addr.includes("://") ? config.advertise_addr : scheme + config.advertise_addr;
   if (config.listen_addr === undefined || url === undefined) return null;
   const { host } = parseAddress(config.listen_addr);
   if (host === "0.0.0.0" || host === "::") return null;
-  return `${host.includes(":") ? `[${host}]` : host}:${new URL(url).port}`;
+  return `${scheme}${host.includes(":") ? `[${host}]` : host}:${new URL(url).port}`;
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { CaissonError, DEFAULT_CONTROL_PLANE_URL, systemClock, systemRandom, type Config } from "@caisson/contract";
 import {
@@ -10,6 +10,7 @@ import {
   type RegisteredSourceOptions,
   type WorkerCredentialSource,
 } from "@caisson/worker";
+import { trustedCertificates } from "../serve/trusted-certificates.ts";
 import { readTokenFile } from "../serve/worker-tokens.ts";
 import { workerIdOf } from "./worker-id.ts";
 
@@ -45,20 +46,10 @@ export function identityDir(dataDir: string): string {
   return dir;
 }
 
-/** Certificates to trust besides the machine's, PEM. */
-export function trustedCertificates({ ca_file: file }: Config["worker"]): readonly string[] {
-  if (file === undefined) return [];
-  try {
-    return [readFileSync(file, "utf8")];
-  } catch (cause) {
-    throw new CaissonError("invalid_request", `worker.ca_file: ${file} cannot be read.`, { cause });
-  }
-}
-
 /** The credential of this worker: what it joined with, else a token of the configuration. */
 export async function openWorkerCredentials({ config, dataDir, log, urls = () => [] }: CredentialsOptions): Promise<WorkerCredentials> {
   const dir = identityDir(dataDir);
-  const caCertificates = trustedCertificates(config.worker);
+  const caCertificates = trustedCertificates("worker.ca_file", config.worker.ca_file);
   const joined = await new IdentityFiles(dir).joined();
   const workerId = joined === undefined ? workerIdOf(config.worker) : joinedId(config, joined);
   const known = await KnownControlPlanes.open({ dir, workerId, clock: systemClock, random: systemRandom });

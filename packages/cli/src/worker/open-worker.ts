@@ -22,6 +22,7 @@ import { openDataDir } from "../serve/open-data-dir.ts";
 import { openHost } from "../serve/open-host.ts";
 import { ControlTime } from "./control-time.ts";
 import { advertisedAddress, parseAddress } from "./listen-address.ts";
+import { openListenerTls } from "./listener-tls.ts";
 import { openWorkerCredentials } from "./open-credentials.ts";
 
 /** For how long a worker goes on as one that has control before it ever had any, in ms. */
@@ -61,6 +62,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   let urls: readonly string[] = [];
   const identity = opening.use(await openWorkerCredentials({ config, dataDir, log, urls: () => urls }));
   const { workerId, source: credentials, known } = identity;
+  const tls = openListenerTls(config.worker, credentials);
 
   const { preview_domain: previewDomain, preview_url: previewUrl, listen_addr: listenAddr } = config.worker;
   const host = await openHost({ config, workerId, dataDir, previewDomain, logger });
@@ -127,9 +129,16 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
       time,
       version: VERSION,
       corsAllowedOrigins: config.server.cors_allowed_origins,
+      ...(tls === undefined ? {} : { tls: tls.current }),
       ...(previewDomain === undefined
         ? {}
-        : { previews: { domain: previewDomain, ...(previewUrl === undefined ? {} : { url: previewUrl }) } }),
+        : {
+            previews: {
+              domain: previewDomain,
+              scheme: tls === undefined ? "http" : "https",
+              ...(previewUrl === undefined ? {} : { url: previewUrl }),
+            },
+          }),
       links: listener,
       endLinks: () => planes.close(),
       execTimeoutMs: parseDuration(config.defaults.exec_timeout) ?? 0,
@@ -141,6 +150,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
     url = await server.listen(parseAddress(listenAddr));
     opening.defer(() => planes.close());
     opening.defer(() => server.close());
+    if (tls !== undefined) opening.use(tls.follow((changed) => server.setTls(changed), clock, log));
   } else opening.defer(() => planes.close());
   await planes.open();
 
@@ -169,7 +179,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
 
 /** Where browsers reach this worker's previews, unless it is configured. */
 function defaultPreviewUrl(domain: string | undefined, url: string | undefined): string | null {
-  return domain === undefined || url === undefined ? null : `http://${domain}:${new URL(url).port}`;
+  return domain === undefined || url === undefined ? null : `${new URL(url).protocol}//${domain}:${new URL(url).port}`;
 }
 
 /** What is asked of any control plane that is there: one that fails is no reason not to ask the next. */

@@ -7,13 +7,13 @@ export interface TlsOptions {
   readonly clientCa: readonly string[];
 }
 
-/** The options as Node's TLS takes them. A client is asked for a certificate, and may have none. */
+/** The options as Node's TLS takes them. A client is asked for a certificate where any would be known, and may have none. */
 export function nodeTls({ cert, key, clientCa }: TlsOptions): {
   readonly cert: string;
   readonly key: string;
   readonly ca: string[];
-  readonly requestCert: true;
+  readonly requestCert: boolean;
   readonly rejectUnauthorized: false;
 } {
-  return { cert, key, ca: [...clientCa], requestCert: true, rejectUnauthorized: false };
+  return { cert, key, ca: [...clientCa], requestCert: clientCa.length > 0, rejectUnauthorized: false };
 }

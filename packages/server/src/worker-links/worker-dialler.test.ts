@@ -1,12 +1,14 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { CaissonError, LINK_HEADERS, SCOPES } from "@caisson/contract";
 import type { LinkAnswer, WorkerIdentity } from "@caisson/control";
+import { issueCertificate, makeAuthority, makeSigningRequest, makeWorkerKey, readSigningRequest, type Authority } from "@caisson/identity";
 import { SeededRandom, VirtualClock } from "@caisson/testkit";
 import { readLinkRequest, refuseLink, switchToLink, type LinkRequest } from "@caisson/worker-link";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { WorkerDialler, type DialTarget } from "./worker-dialler.ts";
 
 let clock: VirtualClock;
@@ -25,6 +27,8 @@ let failed: string[];
 let sockets: Set<Duplex>;
 let machine: Server;
 let address: string;
+let authority: Authority;
+let ca: readonly string[];
 
 const happened = (): void => {
   for (const one of wake.splice(0)) one();
@@ -33,26 +37,19 @@ async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise<void>((resolve) => wake.push(resolve));
 }
 
+beforeAll(async () => {
+  authority = await makeAuthority("tests", Date.now());
+});
 beforeEach(async () => {
   [clock, stop, targets, adopted, proofs, asked, wake] = [new VirtualClock(), new AbortController(), [], [], [], [], []];
-  [begun, failed, roles] = [[], [], []];
+  [begun, failed, roles, ca] = [[], [], [], []];
   const note = (fields: object): void => {
     failed.push((fields as { worker_id: string }).worker_id);
     happened();
   };
   machine = createServer();
   sockets = new Set();
-  machine.on("connection", (socket: Duplex) => sockets.add(socket));
-  machine.on("upgrade", (message: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on("error", () => socket.destroy());
-    const request = readLinkRequest(message);
-    asked.push(request);
-    answer(request, socket, head);
-    happened();
-  });
-  machine.listen(0, "127.0.0.1");
-  await once(machine, "listening");
-  address = `127.0.0.1:${(machine.address() as AddressInfo).port}`;
+  address = await listen(machine);
   const identity = (workerId: string): WorkerIdentity => ({
     workerId,
     credential: "shared",
@@ -86,6 +83,7 @@ beforeEach(async () => {
       },
     },
     targets: async () => targets,
+    trust: async () => ({ installation: "tests", authority: authority.certificate, ca }),
     clock,
     random: new SeededRandom(1),
     logger: { debug: note, info: note, warn: note, error: note },
@@ -97,6 +95,32 @@ afterEach(async () => {
   for (const socket of sockets) socket.destroy();
   await new Promise((resolve) => machine.close(resolve));
 });
+
+async function listen(at: Server): Promise<string> {
+  at.on("connection", (socket: Duplex) => sockets.add(socket));
+  at.on("upgrade", (message: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on("error", () => socket.destroy());
+    const request = readLinkRequest(message);
+    asked.push(request);
+    answer(request, socket, head);
+    happened();
+  });
+  at.listen(0, "127.0.0.1");
+  await once(at, "listening");
+  return `127.0.0.1:${(at.address() as AddressInfo).port}`;
+}
+
+/** Listens with a certificate, and is dialled by TLS as the worker `w1`. */
+async function dialTls(issuer: Authority, of: { workerId: string; installation?: string; addresses?: readonly string[] }): Promise<void> {
+  const key = makeWorkerKey();
+  const { publicKey } = await readSigningRequest(await makeSigningRequest(key, of.workerId));
+  const ask = { publicKey, installation: "tests", now: Date.now(), ttlMs: 3_600_000, ...of };
+  machine.close();
+  machine = createTlsServer({ key, cert: (await issueCertificate(issuer, ask)).certificate }) as Server;
+  machine.on("secureConnection", (socket: Duplex) => sockets.add(socket));
+  targets = [{ workerId: "w1", address: `https://${await listen(machine)}` }];
+  await nextAttempt();
+}
 
 /** Lets time pass until the next attempt begins, and waits for its end on the wire; how long it rested, in ms. */
 async function nextAttempt(): Promise<number> {
@@ -164,4 +188,45 @@ it("gives up on a machine that takes the connection and says nothing, and is not
   await clock.advance(10_000);
   await until(() => failed.length === 1);
   expect([failed, adopted]).toEqual([["silent"], ["w1"]]);
+});
+
+it("knows a worker over TLS by the certificate that the installation gave it, wherever it is", async () => {
+  answer = asWorker("right");
+  await dialTls(authority, { workerId: "w1" });
+  expect([adopted, failed]).toEqual([["w1"], []]);
+  // What the worker proves is held against it.
+  expect(proofs[0]?.certificate).toBeInstanceOf(Uint8Array);
+});
+
+it("takes a certificate of another authority that is trusted for the host that is dialled", async () => {
+  answer = asWorker("right");
+  const other = await makeAuthority("others", Date.now());
+  ca = [other.certificate];
+  await dialTls(other, { workerId: "w1", addresses: ["127.0.0.1"] });
+  expect([adopted, failed]).toEqual([["w1"], []]);
+  // It says nothing of who the worker is.
+  expect(proofs).toHaveLength(1);
+  expect(proofs[0]).not.toHaveProperty("certificate");
+});
+
+it.each<[string, () => Promise<void>]>([
+  ["of another worker of the installation", () => dialTls(authority, { workerId: "w2" })],
+  ["of another worker, for this address", () => dialTls(authority, { workerId: "w2", addresses: ["127.0.0.1"] })],
+  ["of a worker of the same name elsewhere", () => dialTls(authority, { workerId: "w1", installation: "elsewhere" })],
+  [
+    "of an authority that nobody trusts",
+    async () => dialTls(await makeAuthority("tests", Date.now()), { workerId: "w1", addresses: ["127.0.0.1"] }),
+  ],
+  [
+    "for another address",
+    async () => {
+      const other = await makeAuthority("others", Date.now());
+      ca = [other.certificate];
+      await dialTls(other, { workerId: "w1", addresses: ["127.0.0.2"] });
+    },
+  ],
+])("asks nothing over TLS of who shows a certificate %s", async (_what, dial) => {
+  answer = asWorker("right");
+  await dial();
+  expect([adopted, failed, asked]).toEqual([[], ["w1"], []]);
 });

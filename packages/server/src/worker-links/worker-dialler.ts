@@ -1,6 +1,7 @@
 import { CaissonError, LINK_HEADERS, toCaissonError, type Clock, type Random } from "@caisson/contract";
 import type { Logger, WorkerIdentities } from "@caisson/control";
 import { dialLink, type Dialled } from "@caisson/worker-link";
+import { isIssuedBy, trustWorker, type DialTrust } from "./worker-trust.ts";
 import type { WorkerLinks } from "./worker-links.ts";
 
 /** Time between looks at who could be dialled, in ms. */
@@ -15,7 +16,7 @@ const REST_MS = { first: 1_000, longest: 60_000 } as const;
 /** A worker that can be dialled. */
 export interface DialTarget {
   readonly workerId: string;
-  /** `host:port`. */
+  /** `host:port`, with `https://` before it where the worker speaks TLS. */
   readonly address: string;
 }
 
@@ -24,6 +25,8 @@ export interface WorkerDiallerOptions {
   readonly controlPlaneId: string;
   readonly identities: Pick<WorkerIdentities, "introduce" | "verifyAnswer">;
   readonly links: Pick<WorkerLinks, "has" | "adopt">;
+  /** Whose certificates count where the worker speaks TLS. */
+  readonly trust: DialTrust;
   /** Workers that were heard of, are not removed and have an address. */
   readonly targets: () => Promise<readonly DialTarget[]>;
   readonly clock: Clock;
@@ -99,11 +102,14 @@ export class WorkerDialler {
   }
 
   async #dial(workerId: string, address: string, signal: AbortSignal): Promise<void> {
-    const { identities, links, controlPlaneId } = this.#options;
+    const { identities, links, controlPlaneId, trust } = this.#options;
+    const url = address.includes("://") ? address : `http://${address}`;
+    const known = await trust();
+    const tls = trustWorker(workerId, known);
     const ask = async (nonce: string | undefined): Promise<{ readonly answer: Dialled; readonly nonce: string }> => {
       const introduction = await identities.introduce(workerId, nonce);
       const headers = { ...introduction.headers, [LINK_HEADERS.controlPlane]: controlPlaneId };
-      const answer = await dialLink({ url: `http://${address}`, headers, unreachable: "worker_unavailable", signal });
+      const answer = await dialLink({ url, headers, tls, unreachable: "worker_unavailable", signal });
       return { answer, nonce: introduction.nonce };
     };
     const first = await ask(undefined);
@@ -114,7 +120,9 @@ export class WorkerDialler {
     if (answer.kind === "refused") throw answer.error;
     const { workerId: said, proof, token, certificate } = answer.shown;
     try {
-      const shown = { workerId: said, proof, token, ...(certificate === undefined ? {} : { certificate }) };
+      // One of the owner's says where it is, not who: only the installation's own is bound to what a worker shows.
+      const own = certificate !== undefined && isIssuedBy(known.authority, certificate);
+      const shown = { workerId: said, proof, token, ...(own ? { certificate } : {}) };
       const identity = await identities.verifyAnswer(workerId, nonce, shown);
       if (links.has(workerId)) throw unreachable(workerId, "it has dialled meanwhile");
       await links.adopt(answer.stream, "dialler", identity, address);

@@ -18,7 +18,7 @@ import { registerDataRoutes } from "../routes/register-data-routes.ts";
 /** What the HTTP side of a worker is made of. */
 export interface WorkerServerOptions extends Pick<
   ServerOptions,
-  "version" | "corsAllowedOrigins" | "execTimeoutMs" | "maxExecTimeoutMs" | "limits" | "logger" | "clock" | "random"
+  "version" | "corsAllowedOrigins" | "execTimeoutMs" | "maxExecTimeoutMs" | "tls" | "limits" | "logger" | "clock" | "random"
 > {
   readonly host: DirectHost;
   readonly control: DirectControl;
@@ -53,6 +53,7 @@ export async function createWorkerServer(options: WorkerServerOptions): Promise<
   const app = createApp({
     ...services,
     live,
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
     ...(previewServer === undefined ? {} : { previewServer }),
     authenticate: byAccess({ tokens, grants, host }),
     elsewhere: notOnWorker,
