@@ -1,5 +1,5 @@
 import { CaissonError, TRANSITIONAL_DEADLINES, newId, type Clock, type CreateSandbox, type Random } from "@caisson/contract";
-import { amountsOf, type Idempotency, type Reservation, type SandboxRecord, type Store } from "@caisson/store";
+import type { Idempotency, Reservation, SandboxRecord, Store } from "@caisson/store";
 import type { ControlDefaults } from "./control-defaults.ts";
 import type { Placed } from "./placement/place.ts";
 import type { Placer } from "./placement/placer.ts";
@@ -66,7 +66,7 @@ export class Admission {
     const passed: Refused[] = [];
     for (;;) {
       const placed: Placed = await placer.place(request, passed);
-      const reservation = await store.sandboxes.reserve({
+      const reserving = store.sandboxes.reserve({
         id: newId("sandbox", clock.now(), random),
         workerId: placed.workerId,
         spec: placed.spec,
@@ -83,8 +83,13 @@ export class Admission {
         maxLive: defaults.maxSandboxes,
         ...(idempotency === undefined ? {} : { idempotency }),
       });
+      const reservation = await reserving.catch((error: unknown) => {
+        placer.giveUp(placed);
+        throw error;
+      });
+      if (reservation.kind === "reserved") return reservation;
       if (reservation.kind !== "worker_full") {
-        if (reservation.kind === "reserved") directory.promised(placed.workerId, amountsOf(placed.spec.resources));
+        placer.giveUp(placed);
         return reservation;
       }
       directory.forget();

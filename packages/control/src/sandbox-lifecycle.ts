@@ -60,9 +60,10 @@ export class SandboxLifecycle {
       if (reserved.state === "creating") {
         reaper.within(Math.min(reserved.expiresAt, reserved.deadlineAt ?? Infinity) - clock.now());
         // The caller may leave; the creation goes on.
-        const driven = fresh ? starter.begin(reserved) : starter.drive(reserved);
+        const driven = fresh ? starter.begin(reserved) : starter.drive(reserved).then(() => undefined);
         const ms = TRANSITIONAL_DEADLINES.creating + GRACE_MS;
-        await withDeadline({ clock, ms, what: "the creation", ...signalOf(options) }, () => driven);
+        const settled = await withDeadline({ clock, ms, what: "the creation", ...signalOf(options) }, () => driven);
+        if (settled !== undefined) return toSandbox(created(settled));
       }
       return toSandbox(created(await access.record(reserved.id)));
     });

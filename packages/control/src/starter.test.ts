@@ -2,6 +2,15 @@ import { CaissonError } from "@caisson/contract";
 import { describe, expect, it } from "vitest";
 import { FleetWorld } from "./testing/fleet-world.ts";
 
+it("gives creations that come at the same moment to different workers", async () => {
+  await using world = await FleetWorld.open();
+  const a = await world.plane("a");
+  for (const id of ["w1", "w2", "w3", "w4"]) await world.worker(id, [a]);
+  const made = await world.until(Promise.all(Array.from({ length: 8 }, () => a.orchestrator.create({}))));
+  const on = made.map(({ worker_id: id }) => id).toSorted();
+  expect(on).toEqual(["w1", "w1", "w2", "w2", "w3", "w3", "w4", "w4"]);
+});
+
 describe("a creation that fails on one worker", () => {
   it("goes to the next, once each, under a higher epoch, after the first has nothing of it", async () => {
     await using world = await FleetWorld.open();

@@ -1,5 +1,5 @@
 import { CaissonError, TRANSITIONAL_DEADLINES, isErrorCode, toCaissonError, type Clock } from "@caisson/contract";
-import { amountsOf, type PlacementRecord, type SandboxRecord, type Store } from "@caisson/store";
+import type { PlacementRecord, SandboxRecord, Store } from "@caisson/store";
 import type { Cleaner } from "./cleaner.ts";
 import type { Hosts } from "./hosts.ts";
 import type { Logger } from "./logger.ts";
@@ -9,6 +9,9 @@ import { SingleFlight } from "./single-flight.ts";
 import { attemptStart, type StartAttempt } from "./start-attempt.ts";
 import type { Facts, StateWriter } from "./state-writer.ts";
 import type { WorkerDirectory } from "./workers/worker-directory.ts";
+
+/** Whether it is decided what becomes of a creation; its row where that was written here. */
+type Decision = boolean | SandboxRecord;
 
 /** How long a creation is its driver's without another word, in ms. */
 export const DRIVE_MS = 4_000;
@@ -45,19 +48,23 @@ export interface StarterOptions {
  */
 export class Starter {
   readonly #options: StarterOptions;
-  /** Tells whether it is decided. */
-  readonly #running = new SingleFlight<boolean>();
+  readonly #running = new SingleFlight<Decision>();
   readonly #cancels = new Map<string, AbortController>();
 
   constructor(options: StarterOptions) {
     this.#options = options;
   }
 
-  /** Drives a creation that this control plane has just reserved. Resolves when it is decided; never rejects. */
-  async begin(sandbox: SandboxRecord): Promise<void> {
+  /**
+   * Drives a creation that this control plane has just reserved. Resolves when it is decided, with the row as it was written
+   * then if that was done here; never rejects.
+   */
+  async begin(sandbox: SandboxRecord): Promise<SandboxRecord | undefined> {
     const { id } = sandbox;
-    const decided = await this.#running.run(id, () => this.#guarded(id, (signal) => this.#drive(sandbox, "fresh", signal)));
-    if (!decided) await this.drive(sandbox);
+    const decision = await this.#running.run(id, () => this.#guarded(id, (signal) => this.#drive(sandbox, "fresh", signal)));
+    if (typeof decision === "object") return decision;
+    if (!decision) await this.drive(sandbox);
+    return undefined;
   }
 
   /** Drives a creation unless somebody else does, or there is no way to its worker from here. Never rejects. */
@@ -100,7 +107,7 @@ export class Starter {
   }
 
   /** Runs `work` beside the word that it goes on. */
-  async #guarded(id: string, work: (signal: AbortSignal) => Promise<boolean>): Promise<boolean> {
+  async #guarded(id: string, work: (signal: AbortSignal) => Promise<Decision>): Promise<Decision> {
     const controller = new AbortController();
     const done = new AbortController();
     this.#cancels.set(id, controller);
@@ -139,7 +146,7 @@ export class Starter {
   }
 
   /** Whether it is decided; else somebody else may have a way to its worker. */
-  async #drive(first: SandboxRecord, how: "fresh" | "taken over", signal: AbortSignal): Promise<boolean> {
+  async #drive(first: SandboxRecord, how: "fresh" | "taken over", signal: AbortSignal): Promise<Decision> {
     const { clock, hosts, self, store } = this.#options;
     const until = clock.monotonic() + TRANSITIONAL_DEADLINES.creating;
     const refused: Refused[] = refusedBefore(first.placement);
@@ -213,11 +220,16 @@ export class Starter {
         if (toCaissonError(error).code === "internal") throw error;
         return "nowhere";
       }
-      if ((await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS)) === undefined) return "decided";
-      if (!untouched && !(await cleaner.destroyBox(sandbox.workerId, sandbox.id, sandbox.epoch + 1))) return "unsure";
+      if ((await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS)) === undefined) {
+        placer.giveUp(placed);
+        return "decided";
+      }
+      if (!untouched && !(await cleaner.destroyBox(sandbox.workerId, sandbox.id, sandbox.epoch + 1))) {
+        placer.giveUp(placed);
+        return "unsure";
+      }
       const moved = await store.sandboxes.move(sandbox, { ...placed, placement: placed.record, driver: self });
       if (moved.kind === "moved") {
-        directory.promised(placed.workerId, amountsOf(placed.spec.resources));
         logger.info(
           { sandbox_id: sandbox.id, from: sandbox.workerId, worker_id: placed.workerId, outcome: failed.error.code },
           "a creation goes on elsewhere",
@@ -229,6 +241,7 @@ export class Starter {
         passed.push({ workerId: placed.workerId, error: new CaissonError("no_capacity", "Others filled it at the same moment.") });
         continue;
       }
+      placer.giveUp(placed);
       const now = await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);
       if (now === undefined || now.epoch !== sandbox.epoch) return "decided";
       sandbox = now; // it was extended meanwhile
@@ -236,8 +249,13 @@ export class Starter {
   }
 
   /** Writes what came of it, if it is still the creation that was driven. */
-  async #settle(sandbox: SandboxRecord, event: "started" | "start_failed" | "deadline_passed", facts: Facts = {}): Promise<true> {
+  async #settle(sandbox: SandboxRecord, event: "started" | "start_failed" | "deadline_passed", facts: Facts = {}): Promise<Decision> {
     const { cleaner, self, states, store } = this.#options;
+    if (event === "started") {
+      // Mostly nobody has touched it, and its row need not be read: the write is fenced by the version that was seen.
+      const advance = await states.observe(sandbox, event, facts);
+      if (advance.kind === "moved") return advance.sandbox;
+    }
     for (;;) {
       // Only its driver gives a creation up; that a box runs is true whoever finds it.
       const driven = event === "started" ? undefined : await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);

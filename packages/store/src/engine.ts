@@ -7,12 +7,21 @@ import type { Tables } from "./tables.ts";
 /** Runs what only one control plane may run at a time; see `Store.singleton`. */
 export type Singleton = (name: string, run: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => Promise<void>;
 
+/**
+ * Runs one statement that writes to several tables and appends an event: a transaction by itself, without a round trip for its
+ * beginning and one for its end. The statement answers nothing when it changed nothing; it may be run again, so times are read
+ * within.
+ */
+export type AtOnce = <T>(run: (db: Kysely<Tables>) => Promise<T | undefined>) => Promise<T | undefined>;
+
 /** What databases do differently; all else is the same code. */
 export interface Engine {
   readonly lazily: LazyTransaction;
   readonly order: EventOrder;
   readonly locks: Locks;
   readonly singleton: Singleton;
+  /** Absent where a statement writes to one table only. */
+  readonly atOnce?: AtOnce;
   /** Ends what the engine runs beside the queries. */
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { EVENT_TYPES, resourceTypeOf, type Event, type EventType } from "@caisson/contract";
-import type { Kysely, Selectable, SelectQueryBuilder, Transaction } from "kysely";
+import type { Insertable, Kysely, Selectable, SelectQueryBuilder, Transaction } from "kysely";
 import { z } from "zod";
 import { WrittenOrder, type EventOrder } from "./event-order.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
@@ -55,16 +55,13 @@ export class EventRepository {
     if (events.length === 0) return;
     await trx
       .insertInto("events")
-      .values(
-        events.map((event) => ({
-          type: event.type,
-          resource_id: event.resourceId,
-          sandbox_id: event.sandboxId,
-          at,
-          data: JSON.stringify(event.data),
-        })),
-      )
+      .values(events.map((event) => eventRow(event, at)))
       .execute();
+    this.#order.appended(trx);
+  }
+
+  /** To be called when another statement of the transaction appended events. */
+  appended(trx: Transaction<Tables>): void {
     this.#order.appended(trx);
   }
 
@@ -121,6 +118,12 @@ export class EventRepository {
       return { items, scanned: Math.max(seq, scanned), oldest: oldest ?? 0, newest: newest ?? 0 };
     });
   }
+}
+
+/** An event as a row. */
+export function eventRow(event: NewEvent, at: number): Insertable<EventTable> {
+  const { type, resourceId, sandboxId, data } = event;
+  return { type, resource_id: resourceId, sandbox_id: sandboxId, at, data: JSON.stringify(data) };
 }
 
 function wanted(db: Kysely<Tables>, { types, sandboxId }: EventFilter): SelectQueryBuilder<Tables, "events", Selectable<EventTable>> {

@@ -85,6 +85,11 @@ export async function openPostgres(options: PostgresOptions): Promise<PostgresSt
     order,
     locks: POSTGRES_LOCKS,
     singleton: (name, run, signal) => side.singleton(name, run, signal),
+    atOnce: async (run) => {
+      const result = await db.retried(() => run(db));
+      if (result !== undefined) order.told();
+      return result;
+    },
     close: async () => {
       stopSettling();
       shared.stop();

@@ -1,11 +1,12 @@
 import type { Amounts } from "@caisson/contract";
-import type { Kysely, Transaction } from "kysely";
-import type { EventRepository } from "./event-repository.ts";
-import type { Locks } from "./locks.ts";
-import { amountsOf, promiseAmounts } from "./reserved-amounts.ts";
+import type { Insertable, Kysely, Transaction } from "kysely";
+import type { Engine } from "./engine.ts";
+import { eventRow, type EventRepository, type NewEvent } from "./event-repository.ts";
+import { amountsOf, promiseAmounts, promising } from "./reserved-amounts.ts";
 import { decodeSandbox, encodeSandbox, type PlacementRecord, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
-import type { Tables } from "./tables.ts";
+import type { IdempotencyKeyTable, LeaseTable, SandboxMetadataTable, SandboxTable, Tables } from "./tables.ts";
+import { writeTogether } from "./write-together.ts";
 
 /** How long an Idempotency-Key answers for its request, in ms. */
 export const IDEMPOTENCY_KEY_MS = 86_400_000;
@@ -70,22 +71,34 @@ export async function findRepeated(
   return row.request_hash === idempotency.requestHash ? { kind: "repeated", sandbox: decodeSandbox(row) } : { kind: "key_conflict" };
 }
 
-/** Checks key and limit, then writes sandbox, lease, key and event: all or nothing, in the transaction given. */
-export async function reserveSandbox(
-  trx: Transaction<Tables>,
-  request: ReserveSandbox,
-  clock: StoreClock,
-  events: EventRepository,
-  locks: Locks,
-): Promise<Reservation> {
+/** What a reservation is made with. */
+export interface ReserveParts {
+  readonly clock: StoreClock;
+  readonly events: EventRepository;
+  readonly engine: Pick<Engine, "atOnce" | "locks">;
+}
+
+/** Checks key and limit, then writes sandbox, lease, key and event: all or nothing. */
+export function reserveSandbox(db: Kysely<Tables>, request: ReserveSandbox, parts: ReserveParts): Promise<Reservation> {
+  const { clock, engine } = parts;
+  if (engine.atOnce !== undefined && request.idempotency === undefined && request.maxLive === 0 && request.bounds !== undefined) {
+    return engine
+      .atOnce((at) => insertAtOnce(at, request, clock.now()))
+      .then((sandbox) => (sandbox === undefined ? { kind: "worker_full" } : { kind: "reserved", sandbox }));
+  }
+  return db.transaction().execute((trx) => checkAndInsert(trx, request, parts));
+}
+
+async function checkAndInsert(trx: Transaction<Tables>, request: ReserveSandbox, parts: ReserveParts): Promise<Reservation> {
+  const { clock, engine, events } = parts;
   if (request.idempotency !== undefined) {
-    await locks.named(trx, `idempotency key ${request.idempotency.key}`);
+    await engine.locks.named(trx, `idempotency key ${request.idempotency.key}`);
     const before = await findRepeated(trx, request.idempotency, clock.now());
     if (before !== undefined) return before;
   }
   if (request.maxLive > 0) {
     // Those who count wait for each other, until what the one before made can be counted.
-    await locks.named(trx, "most live sandboxes");
+    await engine.locks.named(trx, "most live sandboxes");
     const { live } = await trx
       .selectFrom("sandboxes")
       .select((select) => select.fn.countAll<number>().as("live"))
@@ -93,29 +106,71 @@ export async function reserveSandbox(
       .executeTakeFirstOrThrow();
     if (Number(live) >= request.maxLive) return { kind: "full", live: Number(live) };
   }
+  if (engine.atOnce !== undefined && request.bounds !== undefined) {
+    const sandbox = await insertAtOnce(trx, request, clock.now());
+    if (sandbox === undefined) return { kind: "worker_full" };
+    events.appended(trx);
+    return { kind: "reserved", sandbox };
+  }
   if (!(await promiseAmounts(trx, request.workerId, amountsOf(request.spec.resources), request.bounds))) return { kind: "worker_full" };
-  const now = clock.now();
-  const sandbox = await insertSandbox(trx, request, now);
-  const { image, provider } = request.spec;
-  const data = { image, provider, worker_id: request.workerId, placement: request.placement?.placement ?? null };
-  await events.append(trx, now, { type: "sandbox.created", resourceId: request.id, sandboxId: request.id, data });
-  return { kind: "reserved", sandbox };
+  const { record, sandbox, labels, lease, keys, event, now } = rowsOf(request, clock.now());
+  await trx.insertInto("sandboxes").values(sandbox).execute();
+  if (labels.length > 0) await trx.insertInto("sandbox_metadata").values(labels).execute();
+  await trx.insertInto("leases").values(lease).execute();
+  for (const key of keys) {
+    await trx
+      .insertInto("idempotency_keys")
+      .values(key)
+      .onConflict((old) => old.column("key").doUpdateSet(key)) // one whose time is over may still be there
+      .execute();
+  }
+  await events.append(trx, now, event);
+  return { kind: "reserved", sandbox: record };
 }
 
-async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, now: number): Promise<SandboxRecord> {
+/** The same in one statement, in which all else depends on the promise; undefined when the worker does not give it. */
+async function insertAtOnce(db: Kysely<Tables>, request: ReserveSandbox, at: number): Promise<SandboxRecord | undefined> {
+  const { record, sandbox, labels, lease, keys, event, now } = rowsOf(request, at);
+  const update = promising(db, request.workerId, amountsOf(request.spec.resources), request.bounds).returning("id");
+  const [label, ...others] = labels;
+  const [key] = keys;
+  const promised = await writeTogether(db, update, [
+    { table: "sandboxes", rows: [sandbox] },
+    { table: "leases", rows: [lease] },
+    { table: "events", rows: [eventRow(event, now)] },
+    ...(label === undefined ? [] : [{ table: "sandbox_metadata", rows: [label, ...others] } as const]),
+    ...(key === undefined ? [] : [{ table: "idempotency_keys", rows: [key], replaces: "key" } as const]),
+  ]);
+  return promised === undefined ? undefined : record;
+}
+
+/** What a reservation writes. */
+interface ReservedRows {
+  readonly now: number;
+  readonly record: SandboxRecord;
+  readonly sandbox: Insertable<SandboxTable>;
+  readonly labels: readonly Insertable<SandboxMetadataTable>[];
+  readonly lease: Insertable<LeaseTable>;
+  /** None or one. */
+  readonly keys: readonly Insertable<IdempotencyKeyTable>[];
+  readonly event: NewEvent;
+}
+
+function rowsOf(request: ReserveSandbox, now: number): ReservedRows {
+  const { id, workerId, driver, idempotency, metadata } = request;
   const record: SandboxRecord = {
-    id: request.id,
+    id,
     version: 1,
     epoch: 1,
     state: "creating",
     reason: null,
-    workerId: request.workerId,
+    workerId,
     ownerId: request.ownerId,
     tenantId: request.tenantId,
     placement: request.placement,
     spec: request.spec,
     env: request.env,
-    metadata: request.metadata,
+    metadata,
     runtime: null,
     imageDigest: null,
     previewDomain: request.previewDomain,
@@ -126,35 +181,19 @@ async function insertSandbox(trx: Transaction<Tables>, request: ReserveSandbox, 
     deadlineAt: now + request.deadlineMs,
     endedAt: null,
   };
-  const { driver } = request;
-  await trx
-    .insertInto("sandboxes")
-    .values({ ...encodeSandbox(record), driver: driver?.id ?? null, driver_until: driver === undefined ? null : now + driver.ms })
-    .execute();
-  const labels = Object.entries(request.metadata);
-  if (labels.length > 0) {
-    await trx
-      .insertInto("sandbox_metadata")
-      .values(labels.map(([key, value]) => ({ sandbox_id: request.id, key, value })))
-      .execute();
-  }
   const { sandboxes: _, ...promised } = amountsOf(request.spec.resources);
-  await trx
-    .insertInto("leases")
-    .values({ sandbox_id: request.id, worker_id: request.workerId, epoch: 1, acquired_at: now, ...promised })
-    .execute();
-  if (request.idempotency !== undefined) {
-    // One whose time is over may still be there.
-    await trx.deleteFrom("idempotency_keys").where("key", "=", request.idempotency.key).execute();
-    await trx
-      .insertInto("idempotency_keys")
-      .values({
-        key: request.idempotency.key,
-        request_hash: request.idempotency.requestHash,
-        sandbox_id: request.id,
-        expires_at: now + IDEMPOTENCY_KEY_MS,
-      })
-      .execute();
-  }
-  return record;
+  const { image, provider } = request.spec;
+  const data = { image, provider, worker_id: workerId, placement: request.placement?.placement ?? null };
+  return {
+    now,
+    record,
+    sandbox: { ...encodeSandbox(record), driver: driver?.id ?? null, driver_until: driver === undefined ? null : now + driver.ms },
+    labels: Object.entries(metadata).map(([key, value]) => ({ sandbox_id: id, key, value })),
+    lease: { sandbox_id: id, worker_id: workerId, epoch: 1, acquired_at: now, ...promised },
+    keys:
+      idempotency === undefined
+        ? []
+        : [{ key: idempotency.key, request_hash: idempotency.requestHash, sandbox_id: id, expires_at: now + IDEMPOTENCY_KEY_MS }],
+    event: { type: "sandbox.created", resourceId: id, sandboxId: id, data },
+  };
 }

@@ -1,5 +1,5 @@
 import type { Amounts, Resources } from "@caisson/contract";
-import type { Transaction } from "kysely";
+import type { Kysely, Transaction, UpdateQueryBuilder, UpdateResult } from "kysely";
 import type { Tables } from "./tables.ts";
 
 /** What a sandbox with these limits is promised. */
@@ -17,7 +17,18 @@ export async function promiseAmounts(
   amounts: Amounts,
   bounds: Amounts | undefined,
 ): Promise<boolean> {
-  let update = trx
+  const update = promising(trx, workerId, amounts, bounds);
+  return (await update.executeTakeFirst()).numUpdatedRows > 0n || bounds === undefined;
+}
+
+/** The statement of `promiseAmounts`. */
+export function promising(
+  db: Kysely<Tables>,
+  workerId: string,
+  amounts: Amounts,
+  bounds: Amounts | undefined,
+): UpdateQueryBuilder<Tables, "workers", "workers", UpdateResult> {
+  let update = db
     .updateTable("workers")
     .set((set) => ({
       reserved_sandboxes: set("reserved_sandboxes", "+", amounts.sandboxes),
@@ -33,7 +44,7 @@ export async function promiseAmounts(
     if (bounds.vcpus > 0) update = update.where("reserved_vcpus", "<=", bounds.vcpus - amounts.vcpus + ROUNDING);
     if (bounds.disk_mb > 0) update = update.where("reserved_disk_mb", "<=", bounds.disk_mb - amounts.disk_mb);
   }
-  return (await update.executeTakeFirst()).numUpdatedRows > 0n || bounds === undefined;
+  return update;
 }
 
 /** Cores are fractions, whose sums are not exact. */

@@ -1,15 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { isTerminal, type SandboxState, type WorkerState } from "@caisson/contract";
-import type { Kysely, Selectable } from "kysely";
-import type { EventRepository, NewEvent } from "./event-repository.ts";
+import type { Kysely, Selectable, UpdateQueryBuilder, UpdateResult } from "kysely";
+import { eventRow, type EventRepository, type NewEvent } from "./event-repository.ts";
 import { endProcesses } from "./exec-log-repository.ts";
-import type { Locks } from "./locks.ts";
+import type { Engine } from "./engine.ts";
 import { decodeCursor, encodeCursor } from "./page-cursor.ts";
 import { giveBack } from "./reserved-amounts.ts";
 import { moveSandbox, type Moved, type MoveSandbox } from "./move-sandbox.ts";
 import { findRepeated, reserveSandbox, type Idempotency, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
 import type { SandboxTable, Tables } from "./tables.ts";
+import { writeTogether } from "./write-together.ts";
 
 /** Time as the store needs it: what every stored time is derived from. It is read inside the transaction that writes. */
 export interface StoreClock {
@@ -55,20 +56,20 @@ export class SandboxRepository {
   readonly #db: Kysely<Tables>;
   readonly #clock: StoreClock;
   readonly #events: EventRepository;
-  readonly #locks: Locks;
+  readonly #engine: Pick<Engine, "atOnce" | "locks">;
   /** Tells what this process took from what others did. */
   readonly #self = randomUUID();
 
-  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, locks: Locks) {
+  constructor(db: Kysely<Tables>, clock: StoreClock, events: EventRepository, engine: Pick<Engine, "atOnce" | "locks">) {
     this.#db = db;
     this.#clock = clock;
     this.#events = events;
-    this.#locks = locks;
+    this.#engine = engine;
   }
 
   /** Makes a sandbox in state `creating`, with its lease and key, if the limit and the key allow it. One transaction. */
   reserve(request: ReserveSandbox): Promise<Reservation> {
-    return this.#db.transaction().execute((trx) => reserveSandbox(trx, request, this.#clock, this.#events, this.#locks));
+    return reserveSandbox(this.#db, request, { clock: this.#clock, events: this.#events, engine: this.#engine });
   }
 
   /** What an Idempotency-Key that was used before answers; undefined when it is new. */
@@ -120,34 +121,26 @@ export class SandboxRepository {
    * Writes a change if the sandbox still has this version: state, lease epoch and event in one transaction.
    * The new record, or undefined when somebody else was first.
    */
-  apply(id: string, version: number, change: SandboxChange): Promise<SandboxRecord | undefined> {
+  async apply(id: string, version: number, change: SandboxChange): Promise<SandboxRecord | undefined> {
+    const ended = isTerminal(change.state);
+    const event = { ...change.event, resourceId: id, sandboxId: id };
+    const { atOnce } = this.#engine;
+    if (atOnce !== undefined && !ended && !change.fence) {
+      const row = await atOnce((db) => {
+        const now = this.#clock.now();
+        const update = changing(db, id, version, change, now).returningAll();
+        return writeTogether(db, update, [{ table: "events", rows: [eventRow(event, now)] }]);
+      });
+      return row === undefined ? undefined : decodeSandbox(row);
+    }
     return this.#db.transaction().execute(async (trx) => {
       const now = this.#clock.now();
-      const ended = isTerminal(change.state);
-      const row = await trx
-        .updateTable("sandboxes")
-        .set((set) => ({
-          version: set("version", "+", 1),
-          epoch: set("epoch", "+", change.fence ? 1 : 0),
-          state: change.state,
-          reason_code: change.reason?.code ?? null,
-          reason_message: change.reason?.message ?? null,
-          updated_at: now,
-          deadline_at: change.deadlineMs === null ? null : now + change.deadlineMs,
-          ...(change.box === undefined ? {} : { runtime: change.box.runtime, image_digest: change.box.imageDigest }),
-          ...(change.state === "running" ? { started_at: set.fn.coalesce("started_at", set.val(now)) } : {}),
-          ...(change.state === "creating" ? {} : { driver: null, driver_until: null }),
-          ...(ended ? { ended_at: set.fn.coalesce("ended_at", set.val(now)), env: null } : {}),
-        }))
-        .where("id", "=", id)
-        .where("version", "=", version)
-        .returningAll()
-        .executeTakeFirst();
+      const row = await changing(trx, id, version, change, now).returningAll().executeTakeFirst();
       if (row === undefined) return undefined;
       if (ended) await trx.deleteFrom("ports").where("sandbox_id", "=", id).execute();
       if (change.fence) await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", id).execute();
       if (ended) await endProcesses(trx, id, now, this.#events);
-      await this.#events.append(trx, now, { ...change.event, resourceId: id, sandboxId: id });
+      await this.#events.append(trx, now, event);
       return decodeSandbox(row);
     });
   }
@@ -319,7 +312,7 @@ export class SandboxRepository {
       return this.#db
         .updateTable("sandboxes")
         .set({ reaper: this.#self, reaper_until: now + REAPING_MS })
-        .where("id", "in", this.#locks.rows(due, "claim"))
+        .where("id", "in", this.#engine.locks.rows(due, "claim"))
         .returningAll()
         .execute();
     };
@@ -384,4 +377,31 @@ export class SandboxRepository {
       adopt();
     });
   }
+}
+
+/** Writes the row of a sandbox, if it still has this version. */
+function changing(
+  db: Kysely<Tables>,
+  id: string,
+  version: number,
+  change: SandboxChange,
+  now: number,
+): UpdateQueryBuilder<Tables, "sandboxes", "sandboxes", UpdateResult> {
+  return db
+    .updateTable("sandboxes")
+    .set((set) => ({
+      version: set("version", "+", 1),
+      epoch: set("epoch", "+", change.fence ? 1 : 0),
+      state: change.state,
+      reason_code: change.reason?.code ?? null,
+      reason_message: change.reason?.message ?? null,
+      updated_at: now,
+      deadline_at: change.deadlineMs === null ? null : now + change.deadlineMs,
+      ...(change.box === undefined ? {} : { runtime: change.box.runtime, image_digest: change.box.imageDigest }),
+      ...(change.state === "running" ? { started_at: set.fn.coalesce("started_at", set.val(now)) } : {}),
+      ...(change.state === "creating" ? {} : { driver: null, driver_until: null }),
+      ...(isTerminal(change.state) ? { ended_at: set.fn.coalesce("ended_at", set.val(now)), env: null } : {}),
+    }))
+    .where("id", "=", id)
+    .where("version", "=", version);
 }

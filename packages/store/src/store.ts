@@ -66,7 +66,7 @@ export class KyselyStore implements Store {
     const { locks } = engine;
     this.singleton = engine.singleton;
     this.events = new EventRepository(db, clock, engine.order);
-    this.sandboxes = new SandboxRepository(db, clock, this.events, locks);
+    this.sandboxes = new SandboxRepository(db, clock, this.events, engine);
     this.execLog = new ExecLogRepository(db, clock, this.events, engine);
     this.webhooks = new WebhookRepository(db, clock, this.events, locks);
     this.deliveries = new DeliveryRepository(db, clock);

@@ -1,5 +1,5 @@
 import { isCaissonError, type CreateSandbox, type Random } from "@caisson/contract";
-import type { SandboxRecord } from "@caisson/store";
+import { amountsOf, type SandboxRecord } from "@caisson/store";
 import type { ControlDefaults } from "../control-defaults.ts";
 import type { ExpectedWorkers } from "../expected-workers.ts";
 import type { WorkerDirectory } from "../workers/worker-directory.ts";
@@ -32,12 +32,19 @@ export class Placer {
     this.#turn = options.random.bytes(1)[0] ?? 0;
   }
 
-  /** The worker for a request; throws why there is none. */
+  /**
+   * The worker for a request; throws why there is none. It counts as promised from then on, else those who ask at the same
+   * moment would all get the same one: whoever does not make use of it says so with `giveUp`.
+   */
   async place(request: CreateSandbox, excluded: readonly Refused[] = []): Promise<Placed> {
     const { defaults, directory, settings } = this.#options;
     this.#turn += 1;
-    const attempt = async (): Promise<Placed> =>
-      place({ request, defaults, settings, candidates: await directory.candidates(), turn: this.#turn, excluded });
+    const attempt = (): Promise<Placed> =>
+      directory.choose((candidates) => {
+        const placed = place({ request, defaults, settings, candidates, turn: this.#turn, excluded });
+        directory.promise(placed.workerId, amountsOf(placed.spec.resources));
+        return placed;
+      });
     try {
       return await attempt();
     } catch (error) {
@@ -47,6 +54,11 @@ export class Placer {
       if (!more) return this.#later(error, attempt);
     }
     return attempt().catch((error: unknown) => this.#later(error, attempt));
+  }
+
+  /** Nothing comes of a choice. */
+  giveUp({ workerId, spec }: Placed): void {
+    this.#options.directory.takeBack(workerId, amountsOf(spec.resources));
   }
 
   /** Where there is no way to any worker that fits: once more when one of those came that are about to come back. */

@@ -33,10 +33,15 @@ export class WorkerDirectory {
     this.#options = options;
   }
 
-  /** All workers that are not removed, as placement sees them, by id. */
-  async candidates(): Promise<readonly Candidate[]> {
+  /**
+   * Chooses among all workers that are not removed, by id, as they are at the moment of the choice: what `choose` promises of
+   * one counts for the next who asks, though both waited for the same rows.
+   */
+  async choose<T>(choose: (candidates: readonly Candidate[]) => T): Promise<T> {
     const { hosts } = this.#options;
-    return (await this.#all()).map((worker) => ({ worker, linked: hosts.get(worker.id) !== undefined, late: this.late(worker) }));
+    const read = await this.#all();
+    const rows = this.#rows ?? read;
+    return choose(rows.map((worker) => ({ worker, linked: hosts.get(worker.id) !== undefined, late: this.late(worker) })));
   }
 
   /** One worker; undefined when it is removed or unknown. */
@@ -73,9 +78,14 @@ export class WorkerDirectory {
     return true;
   }
 
-  /** Something was promised, or given back with negative amounts: counted until the rows are read again. */
-  promised(id: string, amounts: Amounts): void {
-    this.#rows = this.#rows?.map((row) => (row.id === id ? { ...row, reserved: sum(row.reserved, amounts) } : row));
+  /** Something is promised: counted until the rows are read again. */
+  promise(id: string, amounts: Amounts): void {
+    this.#rows = this.#rows?.map((row) => (row.id === id ? { ...row, reserved: sum(row.reserved, amounts, 1) } : row));
+  }
+
+  /** What was promised comes to nothing. */
+  takeBack(id: string, amounts: Amounts): void {
+    this.#rows = this.#rows?.map((row) => (row.id === id ? { ...row, reserved: sum(row.reserved, amounts, -1) } : row));
   }
 
   /** Forgets rows that were read more than `ms` ago; whether it did. */
@@ -107,11 +117,11 @@ export class WorkerDirectory {
   }
 }
 
-function sum(a: Amounts, b: Amounts): Amounts {
+function sum(a: Amounts, b: Amounts, times: 1 | -1): Amounts {
   return {
-    vcpus: a.vcpus + b.vcpus,
-    memory_mb: a.memory_mb + b.memory_mb,
-    disk_mb: a.disk_mb + b.disk_mb,
-    sandboxes: a.sandboxes + b.sandboxes,
+    vcpus: a.vcpus + times * b.vcpus,
+    memory_mb: a.memory_mb + times * b.memory_mb,
+    disk_mb: a.disk_mb + times * b.disk_mb,
+    sandboxes: a.sandboxes + times * b.sandboxes,
   };
 }

@@ -38,7 +38,11 @@ export class LazyOrder implements EventOrder {
 
   /** To be called when a transaction was committed: only now others can read what it appended. */
   committed(trx: Transaction<Tables>): void {
-    if (!this.#appended.has(trx)) return;
+    if (this.#appended.has(trx)) this.told();
+  }
+
+  /** To be called when others can read what was appended. */
+  told(): void {
     this.ring();
     void this.#tellOthers();
   }

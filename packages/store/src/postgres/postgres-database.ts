@@ -46,17 +46,24 @@ export class PostgresDatabase extends Kysely<Tables> {
     });
   }
 
-  async #execute<T>(builder: TransactionBuilder<Tables>, run: (trx: Transaction<Tables>) => Promise<T>): Promise<T> {
+  #execute<T>(builder: TransactionBuilder<Tables>, run: (trx: Transaction<Tables>) => Promise<T>): Promise<T> {
+    return this.retried(async () => {
+      let transaction: Transaction<Tables> | undefined;
+      const result = await builder.execute((trx) => {
+        transaction = trx;
+        return run(trx);
+      });
+      if (transaction !== undefined) this.#options.committed(transaction);
+      return result;
+    });
+  }
+
+  /** Runs a transaction, or a statement that is one by itself, again while it loses against others. */
+  async retried<T>(run: () => Promise<T>): Promise<T> {
     let rest = REST_MS;
     for (let attempt = 1; ; attempt += 1) {
-      let transaction: Transaction<Tables> | undefined;
       try {
-        const result = await builder.execute((trx) => {
-          transaction = trx;
-          return run(trx);
-        });
-        if (transaction !== undefined) this.#options.committed(transaction);
-        return result;
+        return await run();
       } catch (error) {
         if (!isRetriable(error)) throw error;
         if (attempt === ATTEMPTS) throw databaseUnavailable("others change the same things all the time", error);
