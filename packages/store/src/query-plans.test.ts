@@ -8,6 +8,14 @@ import { openSqlite } from "./open-sqlite.ts";
 /** What is asked all the time, and the index that keeps its cost from growing with the number of sandboxes. */
 const PLANS: readonly (readonly [question: string, index: string])[] = [
   ["select * from sandboxes where ended_at is null order by created_at desc, id desc limit 101", "sandboxes_live_created"],
+  [
+    "select * from sandboxes where ended_at is null and (created_at, id) < (5, 'x') order by created_at desc, id desc limit 101",
+    "sandboxes_live_created ((created_at,id)<(?,?))",
+  ],
+  [
+    "select * from sandboxes where ended_at is null and exists (select 1 from sandbox_metadata where sandbox_id = sandboxes.id and key = 'k' and value = 'v') order by created_at desc, id desc limit 101",
+    "sandboxes_live_created",
+  ],
   ["select * from sandboxes where ended_at is null and worker_id = 'w' order by created_at desc, id desc limit 101", "sandboxes_worker"],
   ["select * from sandboxes where ended_at is null and expires_at <= 5 order by expires_at limit 100", "sandboxes_live (expires_at<?)"],
   [

@@ -103,9 +103,8 @@ export class SandboxRepository {
     }
     if (filter.cursor !== undefined) {
       const { createdAt, id } = decodeCursor(filter.cursor);
-      query = query.where((where) =>
-        where.or([where("created_at", "<", createdAt), where.and([where("created_at", "=", createdAt), where("id", "<", id)])]),
-      );
+      // Compared as a pair, for which the index is entered where the page begins.
+      query = query.where((where) => where(where.refTuple("created_at", "id"), "<", where.tuple(createdAt, id)));
     }
     const rows = await query
       .orderBy("created_at", "desc")

@@ -196,34 +196,37 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       expect(await store.workers.recount("w")).toBe(false);
     });
 
-    it.each([[undefined], [{ key: "k", requestHash: "h" }]])("writes all of a reservation or nothing of it, with the key %o", async (idempotency) => {
-      await online("w");
-      const told = async (): Promise<readonly unknown[]> => store.events.after(0, 10, { types: new Set(["sandbox.created"]) });
-      const labelled = async (): Promise<readonly SandboxRecord[]> =>
-        (await store.sandboxes.list({ states: "all", metadata: { team: "a", stage: "b" }, limit: 10 })).items;
-      const at = (memory_mb: number): Partial<ReserveSandbox> => ({
-        bounds: bounds({ memory_mb }),
-        metadata: { team: "a", stage: "b", none: "" },
-        env: { TOKEN: "secret" },
-        ...(idempotency === undefined ? {} : { idempotency }),
-      });
-      expect(await store.sandboxes.reserve(request("sb1", "w", at(10)))).toEqual({ kind: "worker_full" });
-      expect(await told()).toEqual([]);
-      expect(await labelled()).toEqual([]);
-      expect(await store.sandboxes.lease("sb1")).toBeUndefined();
-      if (idempotency !== undefined) expect(await store.sandboxes.repeated(idempotency)).toBeUndefined();
+    it.each([[undefined], [{ key: "k", requestHash: "h" }]])(
+      "writes all of a reservation or nothing of it, with the key %o",
+      async (idempotency) => {
+        await online("w");
+        const told = async (): Promise<readonly unknown[]> => store.events.after(0, 10, { types: new Set(["sandbox.created"]) });
+        const labelled = async (): Promise<readonly SandboxRecord[]> =>
+          (await store.sandboxes.list({ states: "all", metadata: { team: "a", stage: "b" }, limit: 10 })).items;
+        const at = (memory_mb: number): Partial<ReserveSandbox> => ({
+          bounds: bounds({ memory_mb }),
+          metadata: { team: "a", stage: "b", none: "" },
+          env: { TOKEN: "secret" },
+          ...(idempotency === undefined ? {} : { idempotency }),
+        });
+        expect(await store.sandboxes.reserve(request("sb1", "w", at(10)))).toEqual({ kind: "worker_full" });
+        expect(await told()).toEqual([]);
+        expect(await labelled()).toEqual([]);
+        expect(await store.sandboxes.lease("sb1")).toBeUndefined();
+        if (idempotency !== undefined) expect(await store.sandboxes.repeated(idempotency)).toBeUndefined();
 
-      const reservation = await store.sandboxes.reserve(request("sb1", "w", at(1_000)));
-      expect(reservation.kind).toBe("reserved");
-      const made = await store.sandboxes.get("sb1");
-      expect(reservation).toEqual({ kind: "reserved", sandbox: made });
-      expect(made).toMatchObject({ metadata: { team: "a", stage: "b", none: "" }, env: { TOKEN: "secret" }, version: 1, epoch: 1 });
-      expect(await labelled()).toEqual([made]);
-      expect(await told()).toMatchObject([{ sandbox_id: "sb1", data: { worker_id: "w", image: "host" } }]);
-      expect(await store.sandboxes.leased("w")).toEqual([{ sandbox: made, epoch: 1 }]);
-      expect(await store.sandboxes.driveOn("sb1", "a", 1_000)).toEqual(made);
-      if (idempotency !== undefined) expect(await store.sandboxes.repeated(idempotency)).toEqual({ kind: "repeated", sandbox: made });
-    });
+        const reservation = await store.sandboxes.reserve(request("sb1", "w", at(1_000)));
+        expect(reservation.kind).toBe("reserved");
+        const made = await store.sandboxes.get("sb1");
+        expect(reservation).toEqual({ kind: "reserved", sandbox: made });
+        expect(made).toMatchObject({ metadata: { team: "a", stage: "b", none: "" }, env: { TOKEN: "secret" }, version: 1, epoch: 1 });
+        expect(await labelled()).toEqual([made]);
+        expect(await told()).toMatchObject([{ sandbox_id: "sb1", data: { worker_id: "w", image: "host" } }]);
+        expect(await store.sandboxes.leased("w")).toEqual([{ sandbox: made, epoch: 1 }]);
+        expect(await store.sandboxes.driveOn("sb1", "a", 1_000)).toEqual(made);
+        if (idempotency !== undefined) expect(await store.sandboxes.repeated(idempotency)).toEqual({ kind: "repeated", sandbox: made });
+      },
+    );
 
     it("promises nothing of a worker that takes none", async () => {
       await online("w");
