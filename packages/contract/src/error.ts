@@ -15,6 +15,8 @@ export interface CaissonErrorOptions {
   readonly errors?: readonly FieldError[];
   /** Seconds after which a retry makes sense. */
   readonly retryAfter?: number;
+  /** The call never left: nobody else heard of it. */
+  readonly unsent?: true;
 }
 
 /** The wire form of an error: RFC 9457 problem details with our code. */
@@ -39,6 +41,8 @@ export class CaissonError extends Error {
   readonly detail: Readonly<Record<string, unknown>> | undefined;
   readonly errors: readonly FieldError[] | undefined;
   readonly retryAfter: number | undefined;
+  /** Whether the call never left. It has no wire form: the other side of a link cannot say it of itself. */
+  readonly unsent: boolean;
 
   constructor(code: ErrorCode, message: string, options: CaissonErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -47,6 +51,7 @@ export class CaissonError extends Error {
     this.detail = options.detail;
     this.errors = options.errors;
     this.retryAfter = options.retryAfter;
+    this.unsent = options.unsent ?? false;
   }
 
   /** The table's entry for this code. */

@@ -30,8 +30,8 @@ export async function attemptStart(
     if (box.state === "stopped") throw new CaissonError("provider_failed", box.reason ?? "The box ended as soon as it had started.");
     return { kind: "started", box };
   } catch (error) {
-    // The link had ended before the call was made.
-    if (isCaissonError(error, "worker_unavailable") && error.detail?.["sent"] === false) return { kind: "unsent" };
+    // The link had ended before the call was made. Only our own side of it says so: nothing that a worker answers does.
+    if (isCaissonError(error, "worker_unavailable") && error.unsent) return { kind: "unsent" };
     if (isCaissonError(error, "worker_unavailable", "cancelled")) return { kind: "unknown" };
     return { kind: "refused", error: toCaissonError(error) };
   }

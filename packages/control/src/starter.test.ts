@@ -57,6 +57,21 @@ describe("a creation that fails on one worker", () => {
     });
   });
 
+  it("is not let go by a worker that says of itself that it was never asked", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const [w1, w2] = await Promise.all([world.worker("w1", [a]), world.worker("w2", [a])]);
+    await world.until(a.orchestrator.create({ worker_id: "w2" }));
+    // What comes over a link is a code, a message and a detail: no detail may say what only our end of it knows.
+    w1.machine.onStart = () => Promise.reject(new CaissonError("worker_unavailable", "The link ended.", { detail: { sent: false, unsent: true } }));
+    const made = a.orchestrator.create({});
+    await world.pass(5_000);
+    expect(w1.machine.calls.filter((call) => call.startsWith("start")).length).toBeGreaterThan(1);
+    expect(w2.machine.calls).toHaveLength(1);
+    w1.machine.onStart = undefined;
+    expect(await world.until(made)).toMatchObject({ worker_id: "w1", state: "running" });
+  });
+
   it("leaves nothing on the worker it left, though that one has seen a higher epoch than its box", async () => {
     await using world = await FleetWorld.open();
     const a = await world.plane("a");

@@ -159,7 +159,7 @@ describe("calls", () => {
     server.close(new CaissonError("unauthorized", "The worker was revoked."));
     expect(await client.closed).toMatchObject({ code: "unauthorized", message: /The worker was revoked/ });
     await expect(under).rejects.toMatchObject({ code: "worker_unavailable", detail: undefined });
-    await expect(client.open("Hold", {}).reply).rejects.toMatchObject({ code: "worker_unavailable", detail: { sent: false } });
+    await expect(client.open("Hold", {}).reply).rejects.toMatchObject({ code: "worker_unavailable", unsent: true });
   });
 
   it("answers the channel above the limit when a peer opens it anyway", async () => {

@@ -105,17 +105,17 @@ export class Link implements ChannelOpener {
   }
 
   #refusal(options: CallOptions): CaissonError | undefined {
-    if (this.#ended !== undefined) return this.#lostBy(this.#ended, { sent: false });
+    if (this.#ended !== undefined) return this.#lostBy(this.#ended, "unsent");
     if (options.signal?.aborted === true) return new CaissonError("cancelled", "The caller cancelled.", { cause: options.signal.reason });
     if (this.#ours >= this.#maxChannels) return this.#tooMany();
     // Numbers are never used again; a fresh link has them all.
     if (this.#nextId > 0xffff_ffff) this.#end(this.#lost("all channel numbers were used"));
-    return this.#ended && this.#lostBy(this.#ended, { sent: false });
+    return this.#ended && this.#lostBy(this.#ended, "unsent");
   }
 
-  /** What a call fails with that the link takes with it. `sent: false`: the other side never heard of it, another way may be tried. */
-  #lostBy(cause: CaissonError, detail?: { readonly sent: false }): CaissonError {
-    return new CaissonError(this.#options.lostCode ?? "agent_unreachable", cause.message, { cause, ...(detail && { detail }) });
+  /** What a call fails with that the link takes with it. `unsent`: the other side never heard of it, another way may be tried. */
+  #lostBy(cause: CaissonError, how?: "unsent"): CaissonError {
+    return new CaissonError(this.#options.lostCode ?? "agent_unreachable", cause.message, { cause, ...(how && { unsent: true }) });
   }
 
   #tooMany(): CaissonError {

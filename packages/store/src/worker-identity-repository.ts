@@ -162,6 +162,8 @@ export class WorkerIdentityRepository {
       const token = await find();
       if (worker === undefined || token === undefined) return { kind: "unknown" };
       if (worker.state === "removed") return { kind: "removed", workerId };
+      // Who lacks the key never was this worker: what he shows says nothing about who else has it, and takes nothing away.
+      if (token.key_thumbprint !== keyThumbprint) return { kind: "key_mismatch", workerId };
       if (token.revoked_at !== null) {
         if (!(await wasReplaced(trx, token))) return { kind: "revoked", workerId };
         // Whoever comes with it now is not who went on with its successor.
@@ -173,7 +175,6 @@ export class WorkerIdentityRepository {
         return { kind: "reused", workerId };
       }
       if (token.expires_at <= now) return { kind: "expired", workerId };
-      if (token.key_thumbprint !== keyThumbprint) return { kind: "key_mismatch", workerId };
       await this.#confirm(trx, token, now);
       const of = { workerId, family: token.family, keyThumbprint, parentId: token.id, now, after: worker.revoked_before };
       return this.#issue(trx, next, of);

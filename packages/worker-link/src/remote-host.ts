@@ -24,8 +24,8 @@ import { describeReplySchema, readReply, sandboxReplySchema, statusReplySchema, 
 
 /**
  * A worker at the other end of a link. Nothing is kept, nothing is sent twice and nothing has a time limit but the caller's.
- * While the link is down every call fails with the code the link was given for it, `worker_unavailable`; its detail
- * `{sent: false}` says that the call never left.
+ * While the link is down every call fails with the code the link was given for it, `worker_unavailable`; `unsent`
+ * says that the call never left.
  */
 export class RemoteHost implements SandboxHost {
   readonly workerId: string;

@@ -169,6 +169,20 @@ describe("refresh", () => {
     await worker.refresh(plane);
   });
 
+  it("takes nothing from its worker when it is shown again without the key", async () => {
+    const worker = await TestWorker.join(plane, "worker-a");
+    const identity = await plane.verify(await worker.shows(plane));
+    const old = worker.held.refresh_token;
+    world.advance(1);
+    await worker.refresh(plane);
+    await plane.verify(await worker.shows(plane));
+    const asked = plane.refresh({ refresh_token: old, csr: await new TestWorker().csr() });
+    await expect(asked).rejects.toMatchObject(because("key_mismatch"));
+    expect(await world.reported("worker-a")).toEqual(["key_mismatch"]);
+    expect(await plane.stillGood(identity)).toBe(true);
+    await worker.refresh(plane);
+  });
+
   it("ends after 60 days, and with the worker", async () => {
     const worker = await TestWorker.join(plane, "worker-a");
     world.advance(60 * DAY_MS);

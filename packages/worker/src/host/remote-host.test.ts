@@ -141,7 +141,7 @@ describe.each<Join>(["pair", "tcp"])("a far worker over %s", (how) => {
     await near.closed;
     const guest = new GuestClient(remote.guest(box));
     for (const call of [() => remote.describe(), () => remote.inventory(), () => remote.start(spec(freshId())), () => guest.stats()])
-      await expect(call()).rejects.toMatchObject({ code: "worker_unavailable", detail: { sent: false } });
+      await expect(call()).rejects.toMatchObject({ code: "worker_unavailable", unsent: true });
   });
 });
 
