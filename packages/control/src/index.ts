@@ -14,6 +14,7 @@ export { DEFAULT_FLEET, fleetSettings, type FleetSettings } from "./workers/flee
 export type { WorkerFacts } from "./workers/attached-worker.ts";
 export type { PlacementSettings } from "./placement/place.ts";
 export { SteadyClock } from "./steady-clock.ts";
+export { Allowance, type AllowanceOptions } from "./allowance.ts";
 export { controlDefaults, retentionOf, webhookRetriesOf, type ControlDefaults } from "./control-defaults.ts";
 export type { WebhookOperations } from "./webhooks/webhooks.ts";
 export type { SendWebhook, WebhookRequest } from "./webhooks/webhook-sender.ts";

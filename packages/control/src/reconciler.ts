@@ -17,6 +17,9 @@ const INSPECT_DEADLINE_MS = 5_000;
 /** How long a worker is one control plane's to reconcile without another word, in ms. */
 const CLAIM_MS = 30_000;
 
+/** Boxes that nobody owns and that one round destroys; the next round sees the rest. */
+const ORPHANS_AT_ONCE = 256;
+
 /** What a reconciler needs. */
 export interface ReconcilerOptions {
   readonly clock: Clock;
@@ -130,7 +133,13 @@ export class Reconciler {
     }
     const after = new Map((await store.sandboxes.leased(workerId)).map((entry) => [entry.sandbox.id, entry]));
     const boxes = new Map(inventory.map((box) => [box.sandboxId, box]));
-    for (const box of boxes.values()) await this.#box(box, after.get(box.sandboxId));
+    let orphans = 0;
+    for (const box of boxes.values()) {
+      const entry = after.get(box.sandboxId);
+      // A worker may make up as many as it likes: each is a look into the database, a line of the log and a call.
+      if (entry === undefined && (orphans += 1) > ORPHANS_AT_ONCE) continue;
+      await this.#box(box, entry);
+    }
     for (const { sandbox } of before) {
       if (!boxes.has(sandbox.id) && after.get(sandbox.id)?.sandbox.version === sandbox.version) await this.#absent(sandbox);
     }

@@ -63,7 +63,8 @@ describe("a creation that fails on one worker", () => {
     const [w1, w2] = await Promise.all([world.worker("w1", [a]), world.worker("w2", [a])]);
     await world.until(a.orchestrator.create({ worker_id: "w2" }));
     // What comes over a link is a code, a message and a detail: no detail may say what only our end of it knows.
-    w1.machine.onStart = () => Promise.reject(new CaissonError("worker_unavailable", "The link ended.", { detail: { sent: false, unsent: true } }));
+    w1.machine.onStart = () =>
+      Promise.reject(new CaissonError("worker_unavailable", "The link ended.", { detail: { sent: false, unsent: true } }));
     const made = a.orchestrator.create({});
     await world.pass(5_000);
     expect(w1.machine.calls.filter((call) => call.startsWith("start")).length).toBeGreaterThan(1);

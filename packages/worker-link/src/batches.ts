@@ -5,8 +5,8 @@ import { LISTED, readReply, type Listed } from "./worker-replies.ts";
 
 /** Size of one event of a list, in bytes as JSON; the link takes events of 128 KiB. */
 const BATCH_BYTES = 49_152;
-/** Most items that are taken of one list. */
-const MAX_ITEMS = 100_000;
+/** Most items that are taken of one list: some 2 KiB each at most. */
+const MAX_ITEMS = 20_000;
 
 /** Answers a call with lists of any length: events `{type: NAME, items: […]}`, then the end. */
 export async function sendLists(

@@ -93,8 +93,10 @@ it("brings what is told and asked of sandboxes, and refusals with their code", a
 it("refuses what does not fit, methods that are none, and what the credential does not cover", async () => {
   const { client, worker } = connected({}, new Set<Scope>(["worker:lease"]));
   await expect(client.heartbeat(HEARTBEAT)).rejects.toMatchObject({ code: "forbidden", detail: { scope: "worker:heartbeat" } });
-  await expect(worker.open("control.stop", {}).reply).rejects.toMatchObject({ code: "unsupported" });
-  await expect(worker.open("control.report", { ...REF, sandbox_id: "x" }).reply).rejects.toMatchObject({ code: "invalid_argument" });
+  await expect(worker.open("control.stop", {}, { noInput: true }).reply).rejects.toMatchObject({ code: "unsupported" });
+  await expect(worker.open("control.report", { ...REF, sandbox_id: "x" }, { noInput: true }).reply).rejects.toMatchObject({
+    code: "invalid_argument",
+  });
 });
 
 it("takes no nonsense for an answer", async () => {
@@ -105,4 +107,29 @@ it("takes no nonsense for an answer", async () => {
 it("bounds a call by its caller's deadline", async () => {
   const { client } = connected({ heartbeat: () => new Promise(() => undefined) });
   await expect(client.heartbeat(HEARTBEAT, { deadlineMs: 10 })).rejects.toMatchObject({ code: "deadline_exceeded" });
+});
+
+it("holds no bytes that a worker sends along, whatever it calls and however it floods", async () => {
+  let asked = 0;
+  const { worker } = connected({
+    report: async () => void (asked += 1),
+    heartbeat: () => new Promise(() => undefined),
+  });
+  await worker.ready;
+  const calls = Array.from({ length: 512 }, (_, i) => worker.open(i % 2 === 0 ? "control.report" : "control.nothing", REF));
+  for (const call of calls) call.write(Buffer.alloc(65_536)).catch(() => undefined);
+  for (const call of calls) await expect(call.reply).rejects.toMatchObject({ code: "invalid_argument" });
+  expect([asked, worker.openChannels]).toEqual([0, 0]);
+});
+
+it("works on so many calls of a worker at once and refuses the rest, which harms none of the others", async () => {
+  const waiting: (() => void)[] = [];
+  const { client } = connected({ report: () => new Promise((resolve) => waiting.push(resolve)), heartbeat: () => Promise.resolve(REPLY) });
+  const calls = Array.from({ length: 400 }, () => client.report(REF));
+  const answers = Promise.allSettled(calls);
+  await expect(calls.at(-1)).rejects.toMatchObject({ code: "resource_exhausted" });
+  expect(waiting).toHaveLength(256);
+  for (const done of waiting) done();
+  expect((await answers).filter(({ status }) => status === "fulfilled")).toHaveLength(256);
+  expect(await client.heartbeat(HEARTBEAT)).toEqual(REPLY);
 });

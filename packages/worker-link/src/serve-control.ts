@@ -13,6 +13,9 @@ import type { IncomingCall } from "@caisson/link";
 import type { z } from "zod";
 import type { ControlCalls } from "./control-client.ts";
 
+/** Most calls of one link that are worked on at once: each holds its parameters, and may wait for the database. */
+const MOST_AT_ONCE = 256;
+
 /** What a control plane does with calls; the session checks what the worker may say. */
 type Session = { readonly [M in keyof ControlCalls]: (params: Parameters<ControlCalls[M]>[0]) => ReturnType<ControlCalls[M]> };
 
@@ -25,13 +28,23 @@ const METHODS: { readonly [M in ControlMethod]: (session: Session, params: unkno
 
 /** What takes the calls of `control.*` on a link with one worker, for `LinkOptions.onOpen`. `scopes` are its credential's. */
 export function serveControl(session: Session, scopes: ReadonlySet<Scope>): (call: IncomingCall) => void {
+  let working = 0;
   const answer = async (call: IncomingCall): Promise<void> => {
     const { method } = call;
+    // Nobody would take the bytes, and they would be held until the caller ends the call.
+    if (!call.peerHasEnded) throw new CaissonError("invalid_argument", "A call of a worker brings no input: it ends with its parameters.");
+    if (working >= MOST_AT_ONCE)
+      throw new CaissonError("resource_exhausted", `${MOST_AT_ONCE} calls of this worker are being answered.`, { retryAfter: 1 });
     if (!isControlMethod(method))
       throw new CaissonError("unsupported", `A control plane has no method ${JSON.stringify(method.slice(0, 64))}.`);
     const scope = CONTROL_METHODS[method];
     if (!scopes.has(scope)) throw new CaissonError("forbidden", `${method} needs the scope ${scope}.`, { detail: { scope } });
-    call.reply({ ...(await METHODS[method](session, call.params)) }, { fin: true });
+    working += 1;
+    try {
+      call.reply({ ...(await METHODS[method](session, call.params)) }, { fin: true });
+    } finally {
+      working -= 1;
+    }
   };
   return (call) => void answer(call).catch((error: unknown) => call.fail(toCaissonError(error)));
 }

@@ -11,10 +11,14 @@ import {
 } from "@caisson/contract";
 import type { SandboxRecord, Store } from "@caisson/store";
 import type { ConnectedHosts } from "../hosts.ts";
+import { Allowance } from "../allowance.ts";
 import type { Refusals } from "./refusals.ts";
 import type { HeartbeatOf, WorkerHeartbeats } from "./worker-heartbeats.ts";
 import type { WorkerIdentities, WorkerIdentity } from "./worker-identities.ts";
 import type { WorkerSession } from "./worker-sessions.ts";
+
+/** Reports about one sandbox that have it asked for at once, and each second after that; the next reconciliation sees the rest. */
+const REPORTS = { burst: 8, perSecond: 0.5, names: 16_384 } as const;
 
 /** What a session needs. */
 export interface LinkSessionOptions {
@@ -45,12 +49,14 @@ export interface LinkSessionOptions {
 export class LinkSession implements WorkerSession {
   readonly #options: LinkSessionOptions;
   readonly #ended = new AbortController();
+  readonly #reports: Allowance;
   #takeAway: (() => void) | undefined;
   #run: string | undefined;
   #heardAt = 0;
 
   constructor(options: LinkSessionOptions) {
     this.#options = options;
+    this.#reports = new Allowance({ ...REPORTS, clock: options.clock });
   }
 
   get workerId(): string {
@@ -88,7 +94,9 @@ export class LinkSession implements WorkerSession {
   }
 
   async report(report: Report): Promise<void> {
-    await this.#options.doubted(await this.#owned(report));
+    const sandbox = await this.#owned(report);
+    // Each may change a row and be an event.
+    if (this.#reports.take(sandbox.id) === 0) await this.#options.doubted(sandbox);
   }
 
   async processesChanged(changed: ProcessesChanged): Promise<void> {

@@ -64,6 +64,19 @@ describe("an inventory that lies", () => {
     expect(await world.events("worker.refused")).toMatchObject([{}, { data: { reason: "unknown_sandbox", more_before: 49 } }]);
   });
 
+  it("is dealt with a few hundred at a time, however many it makes up", async () => {
+    await using world = await FleetWorld.open();
+    const { liar } = await two(world);
+    for (let i = 0; i < 1_000; i += 1) liar.machine.haunt(`sbghost${i}`, 1);
+    const destroyed = (): number => liar.machine.calls.filter((call) => call.startsWith("destroy")).length;
+    const before = destroyed();
+    await liar.live(10_000);
+    expect(destroyed() - before).toBe(256);
+    expect(world.lines.filter(({ message }) => message === "a box that nobody owns is destroyed")).toHaveLength(256);
+    await liar.live(40_000);
+    expect(liar.machine.boxes.size).toBe(0);
+  });
+
   it("is none when it shows what was left of what went elsewhere", async () => {
     await using world = await FleetWorld.open();
     const { liar: w1, id, a } = await two(world);
@@ -110,6 +123,38 @@ describe("what a worker says over its link", () => {
     honest.machine.boxes.delete(id);
     await honest.links.get("a")?.session.report({ sandbox_id: id, epoch: 1 });
     expect(await a.orchestrator.get(id)).toMatchObject({ state: "stopped" });
+  });
+
+  it("floods nobody: of many reports a few are followed, and of many heartbeats a few are written", async () => {
+    await using world = await FleetWorld.open();
+    const { honest, id } = await two(world);
+    const session = honest.links.get("a")?.session;
+    // A sandbox that is never the same, whenever it is looked at.
+    const seen: string[] = [];
+    const box = honest.machine.boxes.get(id);
+    if (session === undefined || box === undefined) throw new Error("no link");
+    for (let i = 0; i < 100; i += 1) {
+      honest.machine.boxes.set(id, { ...box, state: i % 2 === 0 ? "unhealthy" : "running" });
+      await world.until(session.report({ sandbox_id: id, epoch: 1 }));
+      seen.push((await world.store.sandboxes.get(id))?.state ?? "");
+    }
+    expect(seen.filter((state, i) => state !== seen[i - 1]).length).toBeLessThan(12);
+    // Drains and does not, with each heartbeat: each change is an event.
+    const beats = await Promise.all(
+      Array.from({ length: 400 }, (_, i) =>
+        session.heartbeat(honest.heartbeat({ draining: i % 2 === 0 })).then(
+          () => "taken",
+          (error: unknown) => (error as { code: string }).code,
+        ),
+      ),
+    );
+    expect(beats.filter((one) => one === "taken").length).toBeLessThan(80);
+    expect(beats.at(-1)).toBe("resource_limit");
+    expect((await world.events("worker.draining", "worker.online")).length).toBeLessThan(80);
+    // It is still there, and is heard again.
+    await honest.live(10_000);
+    expect(session.ended.aborted).toBe(false);
+    expect(honest.links.get("a")?.session).toBe(session);
   });
 
   it("counts nothing before it has said that it is there", async () => {

@@ -8,12 +8,16 @@ import {
   type WorkerState,
 } from "@caisson/contract";
 import type { BeatenWorker, Store, WorkerBeat } from "@caisson/store";
+import { Allowance } from "../allowance.ts";
 import type { Logger } from "../logger.ts";
 import type { ControlPlaneRegistry } from "./control-plane-registry.ts";
 import type { FleetSettings } from "./fleet-settings.ts";
 import type { Refusals } from "./refusals.ts";
 import type { WorkerDirectory } from "./worker-directory.ts";
 import type { WorkerIdentities } from "./worker-identities.ts";
+
+/** Heartbeats of one worker that are taken at once, and each second after that: a link that comes, goes and has news needs few. */
+const PACE = { burst: 64, perSecond: 2, names: 4_096 } as const;
 
 /** Whose heartbeat it is. */
 export interface HeartbeatOf {
@@ -25,7 +29,7 @@ export interface HeartbeatOf {
 /** What heartbeats need. */
 export interface WorkerHeartbeatsOptions {
   /** The clock of the store: workers go by it where tokens end. */
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Pick<Clock, "now" | "monotonic">;
   readonly store: Store;
   readonly settings: FleetSettings;
   readonly controlPlanes: ControlPlaneRegistry;
@@ -39,14 +43,18 @@ export interface WorkerHeartbeatsOptions {
 /** Writes heartbeats into the rows of workers: one UPDATE of one row each, and a change of state where there is one. */
 export class WorkerHeartbeats {
   readonly #options: WorkerHeartbeatsOptions;
+  readonly #pace: Allowance;
 
   constructor(options: WorkerHeartbeatsOptions) {
     this.#options = options;
+    this.#pace = new Allowance({ ...PACE, clock: options.clock });
   }
 
-  /** Takes a heartbeat. `unauthorized` from a removed worker, `lease_lost` from a run of it that another run replaced. */
+  /** Takes a heartbeat. `resource_limit` from a worker that floods, `unauthorized` from a removed worker, `lease_lost` from a run of it that another run replaced. */
   async take(of: HeartbeatOf, heartbeat: Heartbeat): Promise<{ readonly reply: HeartbeatReply; readonly before: WorkerState }> {
     const { clock, controlPlanes, keys, settings, store } = this.#options;
+    const wait = this.#pace.take(of.workerId);
+    if (wait > 0) throw new CaissonError("resource_limit", `The worker ${of.workerId} sends too many heartbeats.`, { retryAfter: wait });
     const beat = toBeat(of, heartbeat);
     const taken = (await store.workers.beat(of.workerId, beat, settings.lateAfterMs)) ?? (await this.#notTaken(of, beat));
     await this.#follow(of.workerId, taken, heartbeat.draining);

@@ -1,48 +1,25 @@
 import { isIPv6 } from "node:net";
-import { CaissonError, type Clock } from "@caisson/contract";
+import { CaissonError } from "@caisson/contract";
+import { Allowance, type AllowanceOptions } from "@caisson/control";
 
 /** How many requests one peer may make. */
-export interface RateBoundOptions {
-  /** Requests at once, after a pause. */
-  readonly burst: number;
-  /** Requests for each second after that. */
-  readonly perSecond: number;
+export interface RateBoundOptions extends Omit<AllowanceOptions, "names"> {
   /** Most peers that are told apart; the ones silent for longest are forgotten first. */
   readonly peers: number;
-  readonly clock: Pick<Clock, "monotonic">;
-}
-
-interface Bucket {
-  left: number;
-  at: number;
 }
 
 /** Bounds how often one peer may do what anybody may do: a bucket for each address, and for each /64 of IPv6. */
 export class RateBound {
-  readonly #options: RateBoundOptions;
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #allowance: Allowance;
 
-  constructor(options: RateBoundOptions) {
-    this.#options = options;
+  constructor({ peers, ...options }: RateBoundOptions) {
+    this.#allowance = new Allowance({ ...options, names: peers });
   }
 
   /** Counts a request of a peer; `resource_limit` with the time to wait when it makes too many. */
   take(address: string | undefined): void {
-    const { burst, perSecond, peers, clock } = this.#options;
-    const peer = networkOf(address ?? "");
-    const now = clock.monotonic();
-    const known = this.#buckets.get(peer) ?? { left: burst, at: now };
-    const left = Math.min(burst, known.left + ((now - known.at) / 1000) * perSecond);
-    this.#buckets.delete(peer);
-    for (const [oldest] of this.#buckets) {
-      if (this.#buckets.size < peers) break;
-      this.#buckets.delete(oldest);
-    }
-    this.#buckets.set(peer, { left: left < 1 ? left : left - 1, at: now });
-    if (left < 1)
-      throw new CaissonError("resource_limit", "Too many requests of this kind come from this address.", {
-        retryAfter: Math.ceil((1 - left) / perSecond),
-      });
+    const wait = this.#allowance.take(networkOf(address ?? ""));
+    if (wait > 0) throw new CaissonError("resource_limit", "Too many requests of this kind come from this address.", { retryAfter: wait });
   }
 }
 

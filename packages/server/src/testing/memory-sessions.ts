@@ -15,6 +15,8 @@ export interface MemorySession {
 /** Sessions of workers that keep what they hear in memory; the newest of a worker ends the one before. */
 export class MemorySessions implements WorkerSessions {
   readonly all: MemorySession[] = [];
+  /** Whether a new one counts at once; in real life it does when it was first heard. */
+  countsAtOnce = true;
   readonly #waiting: (() => void)[] = [];
 
   open(identity: WorkerIdentity, host: SandboxHost): WorkerSession {
@@ -22,7 +24,8 @@ export class MemorySessions implements WorkerSessions {
     const end = (reason: CaissonError): void => controller.abort(reason);
     const session: MemorySession = { identity, host, heartbeats: [], end, closed: false };
     for (const older of this.all)
-      if (!older.closed && older.identity.workerId === identity.workerId) older.end(new CaissonError("conflict", "A newer link came."));
+      if (this.countsAtOnce && !older.closed && older.identity.workerId === identity.workerId)
+        older.end(new CaissonError("conflict", "A newer link came."));
     this.all.push(session);
     for (const wake of this.#waiting.splice(0)) wake();
     const nothing = (): Promise<never> => Promise.reject(new CaissonError("forbidden", "It holds no lease."));

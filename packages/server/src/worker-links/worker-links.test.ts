@@ -14,13 +14,17 @@ const TOKEN = "worker-token-0123456789";
 let server: TestServer;
 let sessions: MemorySessions;
 let seen: PresentedCredential[];
+/** While it is pending, credentials are being looked at. */
+let looking: Promise<void> | undefined;
 const links: Link[] = [];
 
 beforeEach(async () => {
   sessions = new MemorySessions();
   seen = [];
+  looking = undefined;
   const verify = async (presented: PresentedCredential): Promise<WorkerIdentity> => {
     seen.push(presented);
+    await looking;
     if (presented.token !== TOKEN) throw new CaissonError("unauthorized", "No worker has this token.");
     return {
       workerId: presented.workerId ?? "",
@@ -84,6 +88,35 @@ it("refuses a wrong credential with a nonce for the next attempt, and none at al
   expect(sessions.all).toEqual([]);
   const plain = await fetch(`${server.url}/api/v1/link`);
   expect([plain.status, plain.headers.get("upgrade")]).toEqual([426, "caisson-link"]);
+});
+
+it("looks at so many credentials of one address at once, and refuses the rest without a look", async () => {
+  const gate = Promise.withResolvers<void>();
+  looking = gate.promise;
+  const dialled = Array.from({ length: 100 }, () => dial({ authorization: "Bearer wrong-token-0123456789" }));
+  let limited = 0;
+  for (const one of dialled)
+    void one.then((answer) => {
+      if (answer.kind === "refused" && answer.error.code === "resource_limit") limited += 1;
+      // All others wait for the one who looks.
+      if (limited === 36) gate.resolve();
+    });
+  const answers = await Promise.all(dialled);
+  expect(answers.filter((one) => one.kind === "refused" && one.error.code === "unauthorized")).toHaveLength(64);
+  expect(seen).toHaveLength(64);
+  // Every place was given back.
+  await connect("w1");
+});
+
+it("keeps the newest few links of one worker, and all of the others", async () => {
+  // None of them is heard, so that none takes the place of another.
+  sessions.countsAtOnce = false;
+  const other = await connect("w2");
+  const opened: Link[] = [];
+  for (let i = 0; i < 20; i += 1) opened.push(await connect("w1"));
+  for (const link of opened.slice(0, 12)) expect(await link.closed).toMatchObject({ code: "conflict" });
+  expect(opened.slice(12).map(({ reason }) => reason)).toEqual(Array.from({ length: 8 }, () => undefined));
+  expect(other.reason).toBeUndefined();
 });
 
 it("tells the worker why its link was ended, and closes the session with the link", async () => {

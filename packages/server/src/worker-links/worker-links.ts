@@ -16,6 +16,10 @@ import {
 
 /** Time for a credential to be looked at, in ms. */
 const VERIFY_MS = 15_000;
+/** Most credentials that are looked at at once; of one address, a quarter of them. What is beyond is refused without a look. */
+const MOST_VERIFIED = 256;
+/** Most links of one worker: the newest that was heard counts, and the oldest goes for a new one. */
+const MOST_OF_ONE = 8;
 
 /** What links with workers need. */
 export interface WorkerLinksOptions {
@@ -31,6 +35,9 @@ export interface WorkerLinksOptions {
 export class WorkerLinks {
   readonly #options: WorkerLinksOptions;
   readonly #links = new Map<Link, string>();
+  /** Credentials that are being looked at, by address. */
+  readonly #verifying = new Map<string, number>();
+  #handshakes = 0;
   #closed: CaissonError | undefined;
 
   constructor(options: WorkerLinksOptions) {
@@ -60,6 +67,7 @@ export class WorkerLinks {
       if (this.#closed !== undefined) throw this.#closed;
       const { token, workerId, proof, certificate } = readLinkRequest(message);
       if (token === undefined) throw new CaissonError("unauthorized", "A link needs a credential: Authorization: Bearer TOKEN.");
+      using _place = this.#placeFor(remote ?? "");
       identity = await identities.verify({
         token,
         ...(workerId === undefined ? {} : { workerId }),
@@ -84,6 +92,23 @@ export class WorkerLinks {
     await this.adopt(switchToLink(socket, head, headers), "listener", identity, remote);
   }
 
+  /** A place among those whose credential is looked at, which anybody may ask for; `resource_limit` when there is none. */
+  #placeFor(address: string): Disposable {
+    const of = this.#verifying.get(address) ?? 0;
+    if (this.#handshakes >= MOST_VERIFIED || of >= MOST_VERIFIED / 4)
+      throw new CaissonError("resource_limit", "Too many links are asked for at once.", { retryAfter: 1 });
+    this.#handshakes += 1;
+    this.#verifying.set(address, of + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const left = (this.#verifying.get(address) ?? 1) - 1;
+        this.#handshakes -= 1;
+        if (left === 0) this.#verifying.delete(address);
+        else this.#verifying.set(address, left);
+      },
+    };
+  }
+
   /** Opens a link on a connection with a worker whose credential was right. Resolves when it is up or has failed. */
   async adopt(stream: Duplex, role: "dialler" | "listener", identity: WorkerIdentity, remote: string | null): Promise<void> {
     const { sessions, clock, logger } = this.#options;
@@ -94,6 +119,8 @@ export class WorkerLinks {
       stream,
       workerLinkOptions(stream, "control", role, (call) => serve(call), clock),
     );
+    const others = [...this.#links].filter(([, of]) => of === workerId);
+    if (others.length >= MOST_OF_ONE) others[0]?.[0].close(new CaissonError("conflict", "Newer links of this worker came."));
     this.#links.set(link, workerId);
     void link.closed.then((reason) => {
       this.#links.delete(link);
