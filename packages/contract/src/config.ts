@@ -193,7 +193,11 @@ export const configSchema = z
               .min(16)
               .optional()
               .meta({ description: "MiB of memory for sandboxes. Default: all but 512, or half of a small machine" }),
-            disk_mb: z.int().min(16).optional().meta({ description: "MiB of disk for sandboxes. Default: what is free" }),
+            disk_mb: z
+              .int()
+              .min(16)
+              .optional()
+              .meta({ description: "MiB of disk for sandboxes. Default: what is free while there are none" }),
             sandboxes: z.int().min(0).default(0).meta({ description: "Most sandboxes; 0 for no bound" }),
           })
           .prefault({}),

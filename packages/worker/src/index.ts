@@ -1,4 +1,5 @@
 export { ControlPlanes, type ControlNews, type ControlPlanesOptions } from "./link/control-planes.ts";
+export { ChangeReports } from "./link/change-reports.ts";
 export { ControlLoss } from "./link/control-loss.ts";
 export { HeartbeatSource } from "./link/heartbeat-source.ts";
 export { LinkListener } from "./link/link-listener.ts";

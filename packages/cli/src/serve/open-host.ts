@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { parseDuration, systemClock, systemRandom, type Config } from "@caisson/contract";
-import { ImageStore, LocalHost } from "@caisson/worker";
+import { ImageStore, LocalHost, type LocalHostOptions } from "@caisson/worker";
 import type { Logger } from "pino";
 import { logFunction } from "./create-logger.ts";
 import { createProviders } from "./create-providers.ts";
@@ -12,11 +12,13 @@ export interface OpenHostOptions {
   readonly dataDir: string;
   /** Domain below which this worker itself shows ports; undefined: it shows none. */
   readonly previewDomain: string | undefined;
+  /** A box changed by itself. Default: nobody is told. */
+  readonly changed?: LocalHostOptions["changed"];
   readonly logger: Logger;
 }
 
 /** This machine as a worker, with its providers and images: what an earlier run left is taken over. Close it at the end. */
-export async function openHost({ config, workerId, dataDir, previewDomain, logger }: OpenHostOptions): Promise<LocalHost> {
+export async function openHost({ config, workerId, dataDir, previewDomain, changed, logger }: OpenHostOptions): Promise<LocalHost> {
   const log = logFunction(logger);
   const parts = { clock: systemClock, random: systemRandom, log };
   const providers = createProviders(config.providers, { dataDir, ...parts });
@@ -27,7 +29,8 @@ export async function openHost({ config, workerId, dataDir, previewDomain, logge
     keepUnusedMs: parseDuration(config.images.keep_unused) ?? 0,
   });
   await images.open();
-  const host = new LocalHost({ workerId, dataDir, providers, images, ...parts, ...(previewDomain === undefined ? {} : { previewDomain }) });
+  const given = { ...(previewDomain === undefined ? {} : { previewDomain }), ...(changed === undefined ? {} : { changed }) };
+  const host = new LocalHost({ workerId, dataDir, providers, images, ...parts, ...given });
   await host.open();
   return host;
 }

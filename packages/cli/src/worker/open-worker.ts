@@ -9,11 +9,12 @@ import {
   type PortAccess,
   type PortAccessReply,
   type ProcessesChanged,
+  type SandboxRef,
   type WorkerDescription,
 } from "@caisson/contract";
 import { GuestClient } from "@caisson/guest";
 import { createWorkerServer, type DirectControl, type HttpServer } from "@caisson/server";
-import { ControlLoss, ControlPlanes, HeartbeatSource, LinkListener, WorkerLease, type ControlNews } from "@caisson/worker";
+import { ChangeReports, ControlLoss, ControlPlanes, HeartbeatSource, LinkListener, WorkerLease, type ControlNews } from "@caisson/worker";
 import { serveHost, type ControlClient } from "@caisson/worker-link";
 import type { Logger } from "pino";
 import { resolveWorkerDir } from "../config/data-dir.ts";
@@ -65,9 +66,11 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   const tls = openListenerTls(config.worker, credentials);
 
   const { preview_domain: previewDomain, preview_url: previewUrl, listen_addr: listenAddr } = config.worker;
-  const host = await openHost({ config, workerId, dataDir, previewDomain, logger });
+  const reports = new ChangeReports(log);
+  const changed = (ref: SandboxRef): void => reports.tell(ref);
+  const host = await openHost({ config, workerId, dataDir, previewDomain, changed, logger });
   opening.defer(() => host.close());
-  const loss = new ControlLoss({ policy: config.worker.on_control_loss, host, clock, log });
+  const loss = new ControlLoss({ policy: config.worker.on_control_loss, host, changed, clock, log });
   opening.defer(() => loss.close());
   const lease = new WorkerLease(clock, GRACE_MS, () => loss.lost("no control plane was heard for the length of the lease"));
   opening.defer(() => lease.close());
@@ -102,6 +105,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
     random,
     log,
   });
+  reports.planes = planes;
   const sourceOf = (): HeartbeatSource =>
     new HeartbeatSource({
       host,

@@ -176,12 +176,18 @@ export class BoxSurvey {
       await routes.remove(record.sandbox_id);
       conditions.delete(record.sandbox_id);
       await records.write({ ...record, phase: "stopped", reason });
+      this.#parts.changed({ sandboxId: record.sandbox_id, epoch: record.epoch });
     });
   }
 
   #set(record: BoxRecord, condition: Parameters<HostParts["conditions"]["set"]>[1]): void {
-    const now = this.#parts.records.box(record.sandbox_id);
-    if (now?.epoch === record.epoch && now.phase !== "stopped") this.#parts.conditions.set(record.sandbox_id, condition);
+    const { records, conditions, changed } = this.#parts;
+    const { sandbox_id: sandboxId, epoch } = record;
+    const now = records.box(sandboxId);
+    if (now?.epoch !== epoch || now.phase === "stopped") return;
+    const before = conditions.get(sandboxId);
+    conditions.set(sandboxId, condition);
+    if (before !== undefined && before.state !== condition.state) changed({ sandboxId, epoch });
   }
 
   /** What each provider has; one that does not answer is left out, so that nothing is concluded from its silence. */

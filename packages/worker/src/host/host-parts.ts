@@ -1,4 +1,4 @@
-import type { Clock, HostSandbox } from "@caisson/contract";
+import type { Clock, HostSandbox, SandboxRef } from "@caisson/contract";
 import type { Provider, ProviderContext } from "@caisson/providers";
 import type { KeyedQueue } from "../durable/keyed-queue.ts";
 import type { ImageStore } from "../images/image-store.ts";
@@ -33,6 +33,8 @@ export interface HostParts {
   readonly records: RecordStore;
   readonly routes: GuestRoutes;
   readonly conditions: Map<string, Condition>;
+  /** A box stopped, fell silent, answers again or was found frozen or thawed, and nobody asked for that here. */
+  readonly changed: (ref: SandboxRef) => void;
   /** Changes of one sandbox happen one after another. */
   readonly queue: KeyedQueue;
   readonly clock: Clock;

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { newId, systemClock, systemRandom, type Clock, type StartSandbox } from "@caisson/contract";
+import { newId, systemClock, systemRandom, type Clock, type SandboxRef, type StartSandbox } from "@caisson/contract";
 import { GuestClient } from "@caisson/guest";
 import { MockMachine, MockProvider, type Provider } from "@caisson/providers";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -287,19 +287,26 @@ test("a removal that fails can be repeated, also after a restart", async () => {
 test("an agent that falls silent is unhealthy, answers again, and a dead one is stopped", async () => {
   const id = freshId();
   await host.close();
-  host = makeHost({ healthEveryMs: 20, deadlines: { health: 200 } });
+  const told: SandboxRef[] = [];
+  host = makeHost({ healthEveryMs: 20, deadlines: { health: 200 }, changed: (ref) => told.push(ref) });
   const box = await host.start(spec(id));
   const until = async (state: string): Promise<void> => {
     while ((await host.inspect(id))?.state !== state) await systemClock.sleep(10);
   };
   const pid = await provider.pid(id);
+  await until("running");
+  expect(told).toEqual([]);
   process.kill(pid, "SIGSTOP");
   await until("unhealthy");
+  expect(told[0]).toEqual({ sandboxId: id, epoch: 1 });
   expect((await host.inspect(id))?.reason).toContain("does not answer");
   process.kill(pid, "SIGCONT");
   await until("running");
+  const before = told.length;
+  expect(before).toBeGreaterThanOrEqual(2);
   process.kill(pid, "SIGKILL");
   await until("stopped");
+  expect(told.length).toBeGreaterThan(before);
   await expect(host.guest(box).open("Stats", {}).reply).rejects.toEqual(code("agent_unreachable"));
 });
 

@@ -50,6 +50,8 @@ export interface LocalHostOptions {
   readonly route?: RouteFactory;
   /** Domain below which ports of sandboxes are shown. Default: none. */
   readonly previewDomain?: string;
+  /** Called when a box changed by itself: it stopped, fell silent, answers again, or was frozen or thawed past this host. Default: nobody is told. */
+  readonly changed?: (ref: SandboxRef) => void;
   /** Time between health checks, in ms; 0 for none. Default: 10 000. */
   readonly healthEveryMs?: number;
   /** Time between removals of what is unused, in ms; 0 for none. Default: 600 000. */
@@ -105,6 +107,7 @@ export class LocalHost implements SandboxHost {
       records: new RecordStore(join(options.dataDir, "worker", "records"), clock, log),
       routes: new GuestRoutes(options.route ?? ((connect) => new ReconnectingOpener({ connect, clock }))),
       conditions: new Map(),
+      changed: options.changed ?? (() => undefined),
       queue: new KeyedQueue(),
       clock,
       log,

@@ -1,4 +1,4 @@
-import type { ControlLossPolicy, PauseOutcome } from "@caisson/contract";
+import type { ControlLossPolicy, PauseOutcome, SandboxRef } from "@caisson/contract";
 import { VirtualClock } from "@caisson/testkit";
 import { expect, it } from "vitest";
 import { ControlLoss } from "./control-loss.ts";
@@ -11,6 +11,7 @@ function world(policy: ControlLossPolicy): {
   clock: VirtualClock;
   did: string[];
   next: (() => Promise<PauseOutcome>)[];
+  changed: SandboxRef[];
   loss: ControlLoss;
 } {
   const clock = new VirtualClock();
@@ -21,11 +22,13 @@ function world(policy: ControlLossPolicy): {
     return next.shift()?.() ?? Promise.resolve(DONE);
   };
   const host = { pauseAll: act("pause"), resumeAll: act("resume") };
-  return { clock, did, next, loss: new ControlLoss({ policy, host, clock, log: () => undefined }) };
+  const changed: SandboxRef[] = [];
+  const tell = (ref: SandboxRef): void => void changed.push(ref);
+  return { clock, did, next, changed, loss: new ControlLoss({ policy, host, changed: tell, clock, log: () => undefined }) };
 }
 
 it("freezes once when control is lost, and thaws when it is back", async () => {
-  const { did, loss } = world("pause");
+  const { changed, did, loss } = world("pause");
   expect(did).toEqual([]);
   loss.lost("silence");
   loss.lost("silence");
@@ -35,6 +38,7 @@ it("freezes once when control is lost, and thaws when it is back", async () => {
   loss.heard();
   await loss.settled();
   expect(did).toEqual(["pause", "resume"]);
+  expect(changed).toEqual([REF, REF]);
 });
 
 it("keeps what an earlier run froze until it hears, and then thaws it", async () => {

@@ -1,4 +1,11 @@
-import { toCaissonError, type Clock, type ControlLossPolicy, type PauseOutcome, type SandboxHost } from "@caisson/contract";
+import {
+  toCaissonError,
+  type Clock,
+  type ControlLossPolicy,
+  type PauseOutcome,
+  type SandboxHost,
+  type SandboxRef,
+} from "@caisson/contract";
 import type { ProviderContext } from "@caisson/providers";
 
 /** Rest before freezing or thawing is tried again where it failed, in ms. */
@@ -7,6 +14,8 @@ const RETRY_MS = 5_000;
 export interface ControlLossOptions {
   readonly policy: ControlLossPolicy;
   readonly host: Required<Pick<SandboxHost, "pauseAll" | "resumeAll">>;
+  /** A sandbox was frozen or thawed. Default: nobody is told. */
+  readonly changed?: (ref: SandboxRef) => void;
   readonly clock: Clock;
   readonly log: ProviderContext["log"];
 }
@@ -55,7 +64,7 @@ export class ControlLoss {
   }
 
   async #work(): Promise<void> {
-    const { clock, log } = this.#options;
+    const { changed, clock, log } = this.#options;
     const { signal } = this.#closing;
     let done: "run" | "pause" | undefined;
     while (done !== this.#wanted && !signal.aborted) {
@@ -63,6 +72,7 @@ export class ControlLoss {
       try {
         const outcome = await this.#do(doing);
         done = doing;
+        for (const ref of outcome.done) changed?.(ref);
         if (outcome.done.length > 0)
           log("info", doing === "pause" ? "sandboxes were frozen" : "sandboxes were thawed", { count: outcome.done.length });
         for (const { sandboxId, reason } of outcome.refused)

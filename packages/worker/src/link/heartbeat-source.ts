@@ -14,6 +14,7 @@ import {
 } from "@caisson/contract";
 import type { ProviderContext } from "@caisson/providers";
 import type { LocalHost } from "../host/local-host.ts";
+import { diskRoom } from "./disk-room.ts";
 
 const MIB = 1_048_576;
 /** Memory left to the machine itself, in MiB, where it has more than twice that. */
@@ -112,13 +113,14 @@ export class HeartbeatSource {
 
   async #has(): Promise<Amounts> {
     if (this.#capacity !== undefined) return this.#capacity;
-    const { capacity, dataDir } = this.#options;
+    const { capacity, dataDir, host } = this.#options;
     const total = Math.floor(machineMemory() / MIB);
-    const disk = await statfs(dataDir);
+    const { bavail, bsize } = await statfs(dataDir);
+    const free = { dataDir, freeMb: Math.floor((bavail * bsize) / MIB), boxes: host.count };
     this.#capacity = {
       vcpus: capacity.vcpus ?? availableParallelism(),
       memory_mb: capacity.memory_mb ?? (total > 2 * LEFT_MB ? total - LEFT_MB : Math.floor(total / 2)),
-      disk_mb: capacity.disk_mb ?? Math.floor((disk.bavail * disk.bsize) / MIB),
+      disk_mb: capacity.disk_mb ?? (await diskRoom(free)),
       sandboxes: capacity.sandboxes,
     };
     return this.#capacity;
