@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { positiveDurationSchema, durationSchema } from "./field.ts";
 import { CONTROL_LOSS_POLICIES, workerIdSchema, workerLabelsSchema } from "./worker.ts";
+import { WORKER_ADDRESSES } from "./worker-address.ts";
 
 /** Providers this build has. */
 export const PROVIDER_NAMES = ["oci", "bubblewrap", "mock"] as const;
@@ -14,7 +15,7 @@ const absent = z
   .optional()
   .meta({ description: "Not in this build; may only be switched off" });
 
-const domain = z.string().regex(/^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/, {
+const domain = z.string().regex(WORKER_ADDRESSES.domain, {
   error: "must be a domain in lower case, such as preview.example.org",
 });
 
@@ -22,13 +23,13 @@ const domain = z.string().regex(/^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[
 const address = z.string().regex(/^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/, { error: "must be host:port, such as 0.0.0.0:7430" });
 
 /** The same, perhaps behind `http://` or `https://`. */
-const dialAddress = z.string().regex(/^(?:https?:\/\/)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/, {
+const dialAddress = z.string().regex(WORKER_ADDRESSES.dial, {
   error: "must be host:port, such as worker-a.example.org:7430, perhaps with http:// or https:// before it",
 });
 
 const httpUrl = z
   .string()
-  .regex(/^https?:\/\/[^\s/?#]+\/?$/, { error: "must be http or https, a host and perhaps a port, such as https://caisson.example.org" });
+  .regex(WORKER_ADDRESSES.httpUrl, { error: "must be http or https, a host and perhaps a port, such as https://caisson.example.org" });
 
 const apiKey = z.string().min(16, { error: "must have at least 16 characters" }).max(512);
 

@@ -10,6 +10,7 @@ import {
 import { PROCESS_KINDS } from "./exec-log.ts";
 import { SANDBOX_ID_PATTERN } from "./id.ts";
 import { amountsSchema, CONTROL_LOSS_POLICIES, workerLabelsSchema } from "./worker.ts";
+import { WORKER_ADDRESSES } from "./worker-address.ts";
 
 /** Token of the `Upgrade` header by which a connection becomes a link between a worker and a control plane. */
 export const LINK_UPGRADE = "caisson-link";
@@ -60,6 +61,15 @@ export const wireProviderReportSchema: z.ZodType<ProviderReport> = z.object({
     .max(32),
 });
 
+/** An address that is shown, given out or dialled; what is none of its kind counts as not told. */
+function toldAddress(pattern: RegExp, longest: number) {
+  return z
+    .string()
+    .max(longest)
+    .nullable()
+    .transform((said) => (said !== null && pattern.test(said) && (!said.includes("://") || URL.canParse(said)) ? said : null));
+}
+
 /** Parameters of `control.heartbeat`: about a thousand bytes, however many sandboxes there are. */
 export const heartbeatSchema = z.object({
   /** Random id of this run of the worker's process. */
@@ -78,10 +88,10 @@ export const heartbeatSchema = z.object({
   providers: z.array(wireProviderReportSchema).max(32).optional(),
   /** Names of images that are there, so that a sandbox can go where its image is. At most 256. */
   images: z.array(z.string().max(512)).max(256),
-  preview_domain: z.string().max(253).nullable(),
-  preview_url: z.string().max(512).nullable(),
-  public_url: z.string().max(512).nullable(),
-  advertise_addr: z.string().max(512).nullable(),
+  preview_domain: toldAddress(WORKER_ADDRESSES.domain, 253),
+  preview_url: toldAddress(WORKER_ADDRESSES.httpUrl, 512),
+  public_url: toldAddress(WORKER_ADDRESSES.httpUrl, 512),
+  advertise_addr: toldAddress(WORKER_ADDRESSES.dial, 512),
   on_control_loss: z.enum(CONTROL_LOSS_POLICIES),
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;

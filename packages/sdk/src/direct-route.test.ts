@@ -98,6 +98,20 @@ it.each([
   expect(test.accesses()).toBe(accesses);
 });
 
+it("follows no worker that sends it elsewhere", async () => {
+  await using elsewhere = await HttpPeer.listen((_request, response) => sendJson(response, 200, { who: "elsewhere", ...LIVE }));
+  const away: Answer = (request, response) => {
+    response.writeHead(307, { location: `${elsewhere.url}${request.url ?? ""}` }).end();
+  };
+  await using worker = await setUp({ worker: away });
+  expect(await worker.who()).toBe("control");
+  await using prober = await HttpPeer.listen(away);
+  await using probed = await setUp({ url: prober.url });
+  expect(await probed.who()).toBe("control");
+  expect(prober.requests).toHaveLength(1);
+  expect(elsewhere.requests).toEqual([]);
+});
+
 it("remembers for all sandboxes of a worker that it cannot be reached", async () => {
   const closed = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => closed.once("listening", resolve));

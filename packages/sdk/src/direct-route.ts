@@ -133,7 +133,7 @@ export class DirectRoute {
   /** Whether a worker answers at an address. No key and no token goes there for that. */
   async #probe(url: string): Promise<boolean> {
     try {
-      const response = await this.#options.fetch(`${url}/api/v1/live`, { signal: AbortSignal.timeout(PROBE_MS) });
+      const response = await this.#options.fetch(`${url}/api/v1/live`, { signal: AbortSignal.timeout(PROBE_MS), redirect: "error" });
       const { status } = (await response.json()) as { status?: unknown };
       if (!response.ok || status !== "alive") return false;
       this.heard();

@@ -249,6 +249,8 @@ export class HttpClient {
       if (this.#target.adminApiKey !== undefined) headers["x-admin-api-key"] = this.#target.adminApiKey;
     }
     const init: RequestInit & { duplex?: "half" } = { method: request.method, headers, signal };
+    // A worker says itself where it is; where else a client connects to is not for it to say.
+    if (direct !== undefined) init.redirect = "error";
     if (request.json !== undefined) {
       headers["content-type"] = "application/json";
       init.body = JSON.stringify(request.json);

@@ -73,6 +73,36 @@ it("brings heartbeats and what answers them", async () => {
   expect((heard[1] as Heartbeat).providers?.[0]?.capabilities).not.toHaveProperty("teleport");
 });
 
+it("takes no address that leads elsewhere than it looks, and goes on without", async () => {
+  const heard: Heartbeat[] = [];
+  const { client } = connected({
+    heartbeat: async (heartbeat) => {
+      heard.push(heartbeat);
+      return REPLY;
+    },
+  });
+  const urls = [
+    "javascript:alert(1)",
+    "file:///etc/passwd",
+    "http://caisson.example.org@evil.example",
+    "https://a/path?x=",
+    "http://a\\b",
+    "http://[::g]",
+  ];
+  for (const url of urls) await client.heartbeat({ ...HEARTBEAT, public_url: url, preview_url: url });
+  for (const domain of ["a b", "evil.example/x", "a:80", "UP.example", "x".repeat(250)])
+    await client.heartbeat({ ...HEARTBEAT, preview_domain: domain });
+  for (const addr of ["user@host:80", "host", "host:80/x", "gopher://host:70", "ho\u0000st/:80"])
+    await client.heartbeat({ ...HEARTBEAT, advertise_addr: addr });
+  expect(heard).toHaveLength(16);
+  for (const { public_url, preview_url, preview_domain, advertise_addr } of heard)
+    expect([public_url, preview_url, preview_domain, advertise_addr]).toEqual([null, null, null, null]);
+  const good = { public_url: "https://w1.example.org", preview_url: "http://p.example.org:8080", preview_domain: "p.example.org" };
+  await client.heartbeat({ ...HEARTBEAT, ...good, advertise_addr: "[::1]:7430" });
+  await client.heartbeat({ ...HEARTBEAT, ...good, advertise_addr: "https://w1.example.org:7430" });
+  expect(heard.slice(-2)).toMatchObject([{ ...good, advertise_addr: "[::1]:7430" }, { advertise_addr: "https://w1.example.org:7430" }]);
+});
+
 it("brings what is told and asked of sandboxes, and refusals with their code", async () => {
   const told: unknown[] = [];
   const { client } = connected({

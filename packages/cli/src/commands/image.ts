@@ -6,6 +6,7 @@ import { packFolder } from "../client/pack-folder.ts";
 import { usageError } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { distance } from "../terminal/moment.ts";
+import { printable } from "../terminal/printable.ts";
 import { printTable } from "../terminal/table.ts";
 import { print, printJson } from "../terminal/write-out.ts";
 
@@ -40,7 +41,7 @@ export function addImageCommands(program: Command, done: Done): void {
           ...(options.force ? { force: true } : {}),
         });
         if (options.json) printJson(pulled);
-        else print(`${pulled.name} ${pulled.digest ?? ""}`);
+        else print(printable(`${pulled.name} ${pulled.digest ?? ""}`));
       }),
     );
   const importing = leaf(image, "import <name> <from>", {
@@ -51,7 +52,7 @@ export function addImageCommands(program: Command, done: Done): void {
     action(done, async (name: string, from: string, options: ImageOptions) => {
       const imported = await connect(options, { admin: true }).images.import(name, await archiveOf(from), workerOf(options));
       if (options.json) printJson(imported);
-      else print(`${imported.name} ${imported.digest ?? ""}`);
+      else print(printable(`${imported.name} ${imported.digest ?? ""}`));
     }),
   );
   withWorker(leaf(image, "rm <name...>", { description: "remove images" })).action(

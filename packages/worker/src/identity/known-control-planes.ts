@@ -1,11 +1,16 @@
 import { join } from "node:path";
 import type { Clock, Random } from "@caisson/contract";
-import { LINK_NONCE_MS, SigningKeySet, verifyControlToken, type ControlToken, type PublicKeySet } from "@caisson/identity";
+import {
+  checkNonce,
+  LINK_NONCE_MS,
+  newNonce,
+  SigningKeySet,
+  verifyControlToken,
+  type ControlToken,
+  type PublicKeySet,
+} from "@caisson/identity";
 import { z } from "zod";
 import { readIfThere, writeAtomic } from "../durable/atomic-file.ts";
-
-/** Most control planes that may be on their way in at once. */
-const MAX_NONCES = 1_024;
 
 const fileSchema = z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(16) });
 
@@ -21,13 +26,16 @@ export interface KnownControlPlanesOptions {
 export class KnownControlPlanes {
   readonly #options: KnownControlPlanesOptions;
   readonly #file: string;
-  /** Nonces given out and not come back, with the monotonic time of each. */
-  readonly #nonces = new Map<string, number>();
+  /** Seals nonces: anybody may ask for one, so none is remembered before a control plane has come with it. */
+  readonly #seal: Uint8Array;
+  /** Nonces that a control plane came with, with the monotonic time of each. */
+  readonly #used = new Map<string, number>();
   #text = "";
   #keys = new SigningKeySet({ keys: [] });
 
   private constructor(options: KnownControlPlanesOptions) {
     this.#options = options;
+    this.#seal = options.random.bytes(32);
     this.#file = join(options.dir, "control-keys.json");
   }
 
@@ -59,14 +67,7 @@ export class KnownControlPlanes {
 
   /** A nonce that can be used once within the next minute. */
   challenge(): string {
-    const now = this.#options.clock.monotonic();
-    for (const [nonce, made] of this.#nonces) {
-      if (this.#nonces.size < MAX_NONCES && now - made <= LINK_NONCE_MS) break;
-      this.#nonces.delete(nonce);
-    }
-    const nonce = Buffer.from(this.#options.random.bytes(24)).toString("base64url");
-    this.#nonces.set(nonce, now);
-    return nonce;
+    return newNonce(this.#seal, this.#options.clock.monotonic(), this.#options.random);
   }
 
   /** Who dialled, if it is a control plane of ours. `issuer` is the installation this worker registered with. */
@@ -74,12 +75,25 @@ export class KnownControlPlanes {
     return verifyControlToken(token, this.#keys, {
       workerId: this.#options.workerId,
       issuer,
-      takeNonce: (nonce) => {
-        const made = this.#nonces.get(nonce);
-        this.#nonces.delete(nonce);
-        return made !== undefined && this.#options.clock.monotonic() - made <= LINK_NONCE_MS;
-      },
+      takeNonce: (nonce) => this.#takeNonce(nonce),
     });
+  }
+
+  /** Whether a nonce is one of ours, of the last minute, and comes for the first time. */
+  #takeNonce(nonce: string): boolean {
+    const now = this.#options.clock.monotonic();
+    try {
+      checkNonce(this.#seal, nonce, now);
+    } catch {
+      return false;
+    }
+    for (const [old, at] of this.#used) {
+      if (now - at <= LINK_NONCE_MS) break;
+      this.#used.delete(old);
+    }
+    if (this.#used.has(nonce)) return false;
+    this.#used.set(nonce, now);
+    return true;
   }
 
   #take(text: string): void {
