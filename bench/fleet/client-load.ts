@@ -22,6 +22,8 @@ export interface ClientReport {
   /** How long it counted. */
   readonly countedMs: number;
   readonly times: readonly number[];
+  /** CPU time of the client from its first request to its last answer, in ms. */
+  readonly cpuMs: number;
   /** Answers that were no success, by status. */
   readonly failures: Readonly<Record<string, number>>;
 }
@@ -37,6 +39,7 @@ async function run(load: ClientLoad): Promise<ClientReport> {
   const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
   const times: number[] = [];
   const failures: Record<string, number> = {};
+  const used = process.cpuUsage();
   const begun = performance.now();
   const counted = begun + load.warmUpMs;
   const end = begun + load.durationMs;
@@ -52,8 +55,9 @@ async function run(load: ClientLoad): Promise<ClientReport> {
   };
   const urls = Array.from({ length: load.connections }, (_, i) => load.urls[i % load.urls.length] ?? "");
   await Promise.all(urls.map(connection));
+  const { user, system } = process.cpuUsage(used);
   agent.destroy();
-  return { countedMs: performance.now() - counted, times, failures };
+  return { countedMs: performance.now() - counted, times, cpuMs: (user + system) / 1000, failures };
 }
 
 /** The status of an answer that was read to its end; 0 when there was none. */

@@ -90,6 +90,11 @@ export class Installation implements AsyncDisposable {
     };
   }
 
+  /** Transactions that the database has committed, as far as it has counted them: a second ago. */
+  transactions(): number {
+    return Number(this.#postgres.sql("select sum(xact_commit) from pg_stat_database"));
+  }
+
   async countSandboxes(): Promise<number> {
     let count = 0;
     let cursor: string | null = "";

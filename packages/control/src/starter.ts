@@ -109,10 +109,9 @@ export class Starter {
   /** Runs `work` beside the word that it goes on. */
   async #guarded(id: string, work: (signal: AbortSignal) => Promise<Decision>): Promise<Decision> {
     const controller = new AbortController();
-    const done = new AbortController();
     this.#cancels.set(id, controller);
+    const stop = this.#goOn(id);
     try {
-      void this.#goOn(id, done.signal);
       return await work(AbortSignal.any([controller.signal, this.#options.signal]));
     } catch (error) {
       // The row is still there: whoever finds it drives it again, or its deadline ends it.
@@ -121,28 +120,35 @@ export class Starter {
       }
       return this.#options.signal.aborted;
     } finally {
-      done.abort();
+      stop();
       this.#cancels.delete(id);
     }
   }
 
-  /** Says again and again that this control plane goes on; calls the start off when the sandbox was ended elsewhere. */
-  async #goOn(id: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Says again and again that this control plane goes on, until the function that it returns is called; calls the start off
+   * when the sandbox was ended elsewhere.
+   */
+  #goOn(id: string): () => void {
     const { clock, store, self } = this.#options;
-    for (;;) {
+    let stopped = false;
+    const say = async (): Promise<void> => {
       try {
-        await clock.sleep(RENEW_MS, signal);
-      } catch {
-        return; // it is decided
-      }
-      try {
-        if ((await store.sandboxes.driveOn(id, self, DRIVE_MS)) !== undefined) continue;
-        const now = await store.sandboxes.get(id);
-        if (now === undefined || now.endedAt !== null) this.cancel(id);
+        if ((await store.sandboxes.driveOn(id, self, DRIVE_MS)) === undefined) {
+          const now = await store.sandboxes.get(id);
+          if (!stopped && (now === undefined || now.endedAt !== null)) this.cancel(id);
+        }
       } catch {
         // The database does not answer: the next word may come through, else another control plane takes over.
       }
-    }
+      if (!stopped) timer = clock.schedule(RENEW_MS, again);
+    };
+    const again = (): void => void say();
+    let timer = clock.schedule(RENEW_MS, again);
+    return () => {
+      stopped = true;
+      timer.cancel();
+    };
   }
 
   /** Whether it is decided; else somebody else may have a way to its worker. */

@@ -4,6 +4,7 @@ interface Flight<T> {
   readonly controller: AbortController;
   readonly result: Promise<T>;
   waiting: number;
+  settled: boolean;
 }
 
 /** Work that several callers may want at once: it runs once per key, and is cancelled when the last caller lost interest. */
@@ -26,7 +27,8 @@ export class SharedWork<T> {
     } finally {
       signal?.removeEventListener("abort", leave);
       flight.waiting -= 1;
-      if (flight.waiting === 0) flight.controller.abort(abortError(signal, `waiting for ${key}`));
+      // Nobody is told when it is done anyway, which is the rule: an error with its stack would be made each time.
+      if (flight.waiting === 0 && !flight.settled) flight.controller.abort(abortError(signal, `waiting for ${key}`));
     }
   }
 
@@ -38,9 +40,10 @@ export class SharedWork<T> {
   #begin(key: string, work: (signal: AbortSignal) => Promise<T>): Flight<T> {
     const controller = new AbortController();
     const result = work(controller.signal);
-    const flight = { controller, result, waiting: 0 };
+    const flight: Flight<T> = { controller, result, waiting: 0, settled: false };
     this.#flights.set(key, flight);
     const clear = (): void => {
+      flight.settled = true;
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
     };
     result.then(clear, clear);
