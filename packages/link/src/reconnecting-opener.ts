@@ -8,6 +8,8 @@ import type { LinkOptions } from "./link-options.ts";
 export interface ReconnectingOptions extends Omit<LinkOptions, "role"> {
   /** A fresh connection; the signal aborts when nobody wants it any more. */
   readonly connect: (signal: AbortSignal) => Promise<Duplex>;
+  /** A link that was up has ended, and nobody closed it. */
+  readonly broke?: () => void;
   /** Time for one connection with its handshake, in ms. Default 10 000. */
   readonly connectDeadlineMs?: number;
   /** First and longest wait between attempts after a failure, in ms. Default 50 and 2000. */
@@ -79,6 +81,7 @@ export class ReconnectingOpener implements ChannelOpener {
       this.#link = link;
       void link.closed.then(() => {
         if (this.#link === link) this.#link = undefined;
+        if (!closing.aborted) this.#options.broke?.();
       });
       return link;
     } catch (error) {

@@ -10,10 +10,14 @@ import { describeBox, type HostParts } from "./host-parts.ts";
 /** Questions to providers and agents under way at once. */
 const AT_ONCE = 16;
 
+/** When a box is looked at whose agent's connection broke, each after the one before, in ms. */
+const SUSPECT_MS = [50, 200, 1_000] as const;
+
 /** Compares what is recorded with what is on the machine, and mends the difference. */
 export class BoxSurvey {
   readonly #parts: HostParts;
   readonly #lifecycle: BoxLifecycle;
+  readonly #suspects = pLimit(AT_ONCE);
 
   constructor(parts: HostParts, lifecycle: BoxLifecycle) {
     this.#parts = parts;
@@ -70,6 +74,18 @@ export class BoxSurvey {
     const limit = pLimit(AT_ONCE);
     const running = records.boxes().filter((record) => record.phase === "running" && !queue.busy(record.sandbox_id));
     await Promise.all(running.map((record) => limit(() => this.#check(record, signal))));
+  }
+
+  /** The connection to an agent broke: whether its box has ended is seen now, not at the next check. Never rejects. */
+  async suspect(sandboxId: string, signal: AbortSignal): Promise<void> {
+    const { records, queue, clock } = this.#parts;
+    for (const rest of SUSPECT_MS) {
+      // A box ends a moment after its agent.
+      await clock.sleep(rest, signal).catch(() => undefined);
+      const record = records.box(sandboxId);
+      if (signal.aborted || record?.phase !== "running" || queue.busy(sandboxId)) return;
+      await this.#suspects(() => this.look(record, signal)).catch(() => undefined); // what it does not tell now, the next check finds out
+    }
   }
 
   async #check(record: BoxRecord, signal: AbortSignal): Promise<void> {

@@ -7,16 +7,19 @@ export interface GuestRoute extends ChannelOpener {
   close(): void | Promise<void>;
 }
 
-/** Makes the route to one agent from a way to connect to it. */
-export type RouteFactory = (connect: (signal: AbortSignal) => Promise<Duplex>) => GuestRoute;
+/** Makes the route to one agent from a way to connect to it; `broke` is called when a connection ends that nobody closed. */
+export type RouteFactory = (connect: (signal: AbortSignal) => Promise<Duplex>, broke: () => void) => GuestRoute;
 
 /** The routes to all agents of this worker, one each. */
 export class GuestRoutes {
   readonly #make: RouteFactory;
+  readonly #broke: (sandboxId: string) => void;
   readonly #routes = new Map<string, GuestRoute>();
 
-  constructor(make: RouteFactory) {
+  /** `broke` hears of sandboxes whose agent's connection ended by itself. */
+  constructor(make: RouteFactory, broke: (sandboxId: string) => void) {
     this.#make = make;
+    this.#broke = broke;
   }
 
   get(sandboxId: string): GuestRoute | undefined {
@@ -26,7 +29,7 @@ export class GuestRoutes {
   /** Makes the route of a sandbox; one of an earlier box is closed. */
   async add(sandboxId: string, connect: (signal: AbortSignal) => Promise<Duplex>): Promise<GuestRoute> {
     await this.remove(sandboxId);
-    const route = this.#make(connect);
+    const route = this.#make(connect, () => this.#broke(sandboxId));
     this.#routes.set(sandboxId, route);
     return route;
   }

@@ -310,6 +310,17 @@ test("an agent that falls silent is unhealthy, answers again, and a dead one is 
   await expect(host.guest(box).open("Stats", {}).reply).rejects.toEqual(code("agent_unreachable"));
 });
 
+test("a box that ends is seen to at once, whenever the next check is", async () => {
+  const id = freshId();
+  await host.close();
+  const ended = Promise.withResolvers<SandboxRef>();
+  host = makeHost({ healthEveryMs: 0, changed: ended.resolve });
+  await host.start(spec(id));
+  process.kill(await provider.pid(id), "SIGKILL");
+  expect(await ended.promise).toEqual({ sandboxId: id, epoch: 1 });
+  expect(host.present(id)).toMatchObject({ state: "stopped" });
+});
+
 test("probes once, and again when asked; a probe that fails is a reason", async () => {
   expect((await host.describe()).providers[0]).toMatchObject({ name: "process", available: true });
   await host.describe();

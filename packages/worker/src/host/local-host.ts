@@ -105,7 +105,10 @@ export class LocalHost implements SandboxHost {
       providers: new Map(options.providers.map((provider) => [provider.name, provider])),
       images: options.images,
       records: new RecordStore(join(options.dataDir, "worker", "records"), clock, log),
-      routes: new GuestRoutes(options.route ?? ((connect) => new ReconnectingOpener({ connect, clock }))),
+      routes: new GuestRoutes(
+        options.route ?? ((connect, broke) => new ReconnectingOpener({ connect, broke, clock })),
+        (sandboxId) => void this.#survey.suspect(sandboxId, this.#closing.signal),
+      ),
       conditions: new Map(),
       changed: options.changed ?? (() => undefined),
       queue: new KeyedQueue(),
