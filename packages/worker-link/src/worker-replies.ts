@@ -23,7 +23,8 @@ export const usageReplySchema = z.object({ cpu_ms: z.int().min(0).nullable() });
 export const imageReplySchema = z.object({ image: wireImageSchema });
 export const consoleEndSchema = z.object({
   type: z.literal("console_end"),
-  lines: z.int().min(0),
+  // No more are ever asked for.
+  lines: z.int().min(0).max(10_000),
   end: z.int().min(0),
   truncated: z.boolean(),
 });
