@@ -49,6 +49,7 @@ export class Ledger {
   wrote(method: string, args: readonly unknown[], result: unknown): void {
     if (method === "reserve") this.#reserved(args[0] as ReserveSandbox, result as Reservation);
     else if ((method === "apply" || method === "extend") && result !== undefined) this.#changed(result as SandboxRecord, args, method);
+    else if (method === "raise" && result !== undefined) this.#raised(result as SandboxRecord);
     else if (method === "move") this.#moved(result as Moved);
     else if (method === "change") this.#workerChanged(result as WorkerRecord | undefined);
     else if (method === "release" && result === true) this.#released(args[0] as string);
@@ -218,6 +219,19 @@ export class Ledger {
     if (was !== row.state) entry.since = this.#simulation.now;
     entry.state = row.state;
     this.#justified(row, entry, was);
+  }
+
+  /** Its driver is about to leave its machine: nothing else changes. */
+  #raised(row: SandboxRecord): void {
+    const entry = this.entries.get(row.id);
+    if (entry === undefined) return this.#simulation.violate(`${row.id} was raised and never reserved`);
+    if (row.state !== "creating" || entry.state !== "creating" || row.workerId !== entry.workerId) {
+      this.#simulation.violate(`${row.id} was raised while it was ${entry.state} on ${entry.workerId}`);
+    }
+    if (row.version !== entry.version + 1 || row.epoch !== entry.epoch + 2) {
+      this.#simulation.violate(`${row.id} was raised from epoch ${entry.epoch} to ${row.epoch}`);
+    }
+    Object.assign(entry, { version: row.version, epoch: row.epoch });
   }
 
   /** A creation goes to another machine only when the first has no box of it. */

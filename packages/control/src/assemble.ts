@@ -54,6 +54,7 @@ export function assemble(
   const states = new StateWriter({
     store,
     logger,
+    isLate: (id) => directory.isLate(id),
     ...(options.transition === undefined ? {} : { transition: options.transition }),
     carryOut: (command, sandbox) => {
       if (command !== "destroy") return;

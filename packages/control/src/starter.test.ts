@@ -25,7 +25,7 @@ describe("a creation that fails on one worker", () => {
     const { id } = moved ?? { id: "" };
     expect(moved?.placement?.refused.map(({ code }) => code)).toEqual(["provider_failed", "provider_failed"]);
     const called = workers.map(({ machine }) => machine.calls.filter((call) => call.includes(id)).join(", "));
-    expect(new Set(called)).toEqual(new Set([`start ${id} 1, destroy ${id} 2`, `start ${id} 2, destroy ${id} 3`, `start ${id} 3`]));
+    expect(new Set(called)).toEqual(new Set([`start ${id} 1, destroy ${id} 2`, `start ${id} 4, destroy ${id} 5`, `start ${id} 7`]));
     expect((await world.events("sandbox.placed")).filter(({ sandbox_id: of }) => of === id)).toHaveLength(2);
     const reserved = await Promise.all(workers.map(async (worker) => (await worker.shown(a)).reserved));
     expect(reserved.map(({ sandboxes, memory_mb }) => [sandboxes, memory_mb])).toEqual([
@@ -33,7 +33,7 @@ describe("a creation that fails on one worker", () => {
       [0, 0],
       [3, 192],
     ]);
-    expect(await world.store.sandboxes.lease(id)).toEqual({ workerId: "w3", epoch: 3 });
+    expect(await world.store.sandboxes.lease(id)).toEqual({ workerId: "w3", epoch: 7 });
   });
 
   it("stays where it is while that worker did not confirm", async () => {
@@ -73,6 +73,60 @@ describe("a creation that fails on one worker", () => {
     expect(await world.until(made)).toMatchObject({ worker_id: "w1", state: "running" });
   });
 
+  it("is not ended by a destroy of its first driver that comes when another one has started it", async () => {
+    await using world = await FleetWorld.open();
+    const [a, b] = [await world.plane("a"), await world.plane("b")];
+    const [w1, w2] = await Promise.all([world.worker("w1", [a, b]), world.worker("w2", [a, b])]);
+    await world.until(a.orchestrator.create({ worker_id: "w2" }));
+    w1.machine.onStart = () => Promise.reject(new CaissonError("provider_failed", "no"));
+    const late = Promise.withResolvers<void>();
+    const sent = Promise.withResolvers<void>();
+    w1.machine.onDestroy = () => {
+      sent.resolve();
+      return late.promise;
+    };
+    a.orchestrator.create({}, { idempotencyKey: "k" }).catch(() => undefined);
+    await world.until(sent.promise);
+    a.kill();
+    w1.machine.onStart = undefined;
+    const { id, worker_id: on, state } = await world.until(b.orchestrator.create({}, { idempotencyKey: "k" }));
+    expect([on, state]).toEqual(["w1", "running"]);
+    late.resolve();
+    await Promise.all([w1.live(20_000), w2.live(20_000)]);
+    expect(w1.machine.calls.filter((call) => call.includes(id))).toEqual([`start ${id} 1`, `destroy ${id} 2`, `start ${id} 3`]);
+    expect(w1.machine.boxes.get(id)).toMatchObject({ epoch: 3, state: "running" });
+    expect(await b.orchestrator.get(id)).toMatchObject({ state: "running" });
+    expect(await world.store.sandboxes.lease(id)).toEqual({ workerId: "w1", epoch: 3 });
+  });
+
+  it("replaces what its first driver's start left after all, and is one box", async () => {
+    await using world = await FleetWorld.open();
+    const [a, b] = [await world.plane("a"), await world.plane("b")];
+    const [w1, w2] = await Promise.all([world.worker("w1", [a, b]), world.worker("w2", [a, b])]);
+    await world.until(a.orchestrator.create({ worker_id: "w2" }));
+    w1.machine.onStart = ({ sandboxId, epoch }) => {
+      w1.machine.haunt(sandboxId, epoch);
+      return Promise.reject(new CaissonError("provider_failed", "it seemed so"));
+    };
+    const sent = Promise.withResolvers<void>();
+    w1.machine.onDestroy = () => {
+      sent.resolve();
+      return new Promise(() => undefined); // it never comes
+    };
+    a.orchestrator.create({}, { idempotencyKey: "k" }).catch(() => undefined);
+    await world.until(sent.promise);
+    a.kill();
+    w1.machine.onStart = w1.machine.onDestroy = undefined;
+    const { id } = await world.until(b.orchestrator.create({}, { idempotencyKey: "k" }));
+    await Promise.all([w1.live(20_000), w2.live(20_000)]);
+    expect(w1.machine.boxes.get(id)).toMatchObject({ epoch: 3, state: "running" });
+    expect(w2.machine.boxes.has(id)).toBe(false);
+    expect((await world.events()).filter(({ sandbox_id: of }) => of === id).map(({ type }) => type)).toEqual([
+      "sandbox.created",
+      "sandbox.running",
+    ]);
+  });
+
   it("leaves nothing on the worker it left, though that one has seen a higher epoch than its box", async () => {
     await using world = await FleetWorld.open();
     const a = await world.plane("a");
@@ -84,7 +138,7 @@ describe("a creation that fails on one worker", () => {
     w1.machine.haunt(id, 1);
     await Promise.all([w1.live(20_000), w2.live(20_000)]);
     expect([...w1.machine.boxes.keys()]).toEqual([]);
-    expect(w2.machine.boxes.get(id)).toMatchObject({ epoch: 2, state: "running" });
+    expect(w2.machine.boxes.get(id)).toMatchObject({ epoch: 4, state: "running" });
   });
 
   it("goes elsewhere at once when there was no way to ask the first", async () => {
@@ -117,6 +171,33 @@ describe("a creation that fails on one worker", () => {
     expect((error as CaissonError).message).toBe(`${first} cannot`);
     await world.pass(1_000);
     for (const worker of workers) expect((await worker.shown(a)).reserved.sandboxes).toBe(0);
+  });
+
+  it("ends with what the first one said, also when another control plane drove it then", async () => {
+    await using world = await FleetWorld.open();
+    const [a, b] = [await world.plane("a"), await world.plane("b")];
+    const workers = await Promise.all(["w1", "w2"].map((id) => world.worker(id, [a, b])));
+    const moved = Promise.withResolvers<void>();
+    for (const { machine } of workers) {
+      machine.onStart = () => {
+        for (const other of workers) {
+          if (other.machine === machine) continue;
+          other.machine.onStart = () => {
+            moved.resolve();
+            return new Promise(() => undefined);
+          };
+        }
+        return Promise.reject(new CaissonError("provider_failed", "the first cannot"));
+      };
+    }
+    a.orchestrator.create({}, { idempotencyKey: "k" }).catch(() => undefined);
+    await world.until(moved.promise);
+    a.kill();
+    for (const { machine } of workers) machine.onStart = () => Promise.reject(new CaissonError("lease_lost", "not heard yet"));
+    expect(await world.failure(b.orchestrator.create({}, { idempotencyKey: "k" }))).toMatchObject({
+      code: "provider_failed",
+      message: "the first cannot",
+    });
   });
 
   it("is not tried elsewhere when the request is at fault", async () => {

@@ -24,6 +24,24 @@ const LOOK_MS = 250;
 /** What no other worker would do either. */
 const FAULTS_OF_THE_REQUEST: readonly string[] = ["invalid_request", "invalid_argument", "no_such_user", "deadline_exceeded"];
 
+/** A worker that is being left, and has not confirmed that it destroyed what it may have. */
+interface Leaving {
+  /** Why it is left. */
+  readonly error: CaissonError;
+  /** What it was told to destroy by. */
+  readonly epoch: number;
+}
+
+/** What came of a look for another worker, and the row as it is now. */
+type Elsewhere =
+  | { readonly kind: "moved"; readonly sandbox: SandboxRecord }
+  /** No other fits. */
+  | { readonly kind: "nowhere"; readonly sandbox: SandboxRecord }
+  /** The worker that it leaves did not confirm. */
+  | { readonly kind: "unsure"; readonly sandbox: SandboxRecord; readonly leaving: Leaving }
+  /** Somebody else wrote first. */
+  | { readonly kind: "decided" };
+
 /** What a starter needs. */
 export interface StarterOptions {
   readonly clock: Clock;
@@ -44,7 +62,8 @@ export interface StarterOptions {
  * second or so that it goes on, and when it falls silent another one takes over. Starting is idempotent by id and epoch.
  *
  * A creation goes to another worker only when the first one has, for certain, nothing of it and will never have: it confirmed
- * `destroy` under the next epoch, or it was never asked by anybody.
+ * `destroy` under the next epoch, or it was never asked by anybody. Before that `destroy` is sent the row has an epoch above
+ * it, so that it harms nothing that is started later, however late it comes and whoever drives by then.
  */
 export class Starter {
   readonly #options: StarterOptions;
@@ -159,8 +178,8 @@ export class Starter {
     let sandbox = first;
     let untouched = how === "fresh";
     let rest: number = RETRY_MS.first;
-    /** Why it leaves its worker, which was told to destroy it and has not confirmed: what is started there now, that would end. */
-    let leaving: CaissonError | undefined;
+    /** While there is one nothing is started there: what it had may still be there, beside what would come. */
+    let leaving: Leaving | undefined;
     for (;;) {
       // Bounded in monotonic time too: a clock set back while nobody watched must not prolong the wait.
       const left = Math.min((sandbox.deadlineAt ?? 0) - clock.now(), until - clock.monotonic());
@@ -169,22 +188,23 @@ export class Starter {
       const attempt: StartAttempt =
         leaving === undefined || host === undefined
           ? await attemptStart(host, sandbox, { clock, ms: left, signal })
-          : { kind: "refused", error: leaving };
+          : { kind: "refused", error: leaving.error };
       if (signal.aborted) return true;
       if (attempt.kind === "started") return this.#settle(sandbox, "started", { box: attempt.box });
       if (attempt.kind !== "unsent") untouched = false;
       if (attempt.kind === "refused" || (attempt.kind === "unsent" && untouched)) {
         const error = attempt.kind === "refused" ? attempt.error : new CaissonError("worker_unavailable", "There was no link to it.");
-        const next = await this.#elsewhere(sandbox, { workerId: sandbox.workerId, error }, refused, untouched);
-        if (signal.aborted || next === "decided") return true;
-        leaving = next === "unsure" ? error : undefined;
-        if (next === "nowhere" && attempt.kind === "refused" && error.code !== "shutting_down") {
-          // What the first one said is what the caller hears.
-          const reason = refused.find(({ workerId }) => workerId === first.workerId)?.error ?? error;
+        const failed = { workerId: sandbox.workerId, error };
+        const next = await this.#elsewhere(sandbox, failed, refused, untouched ? "untouched" : leaving);
+        if (signal.aborted || next.kind === "decided") return true;
+        sandbox = next.sandbox;
+        leaving = next.kind === "unsure" ? next.leaving : undefined;
+        if (next.kind === "nowhere" && attempt.kind === "refused" && error.code !== "shutting_down") {
+          // What the first one said is what the caller hears, whoever drove it then.
+          const reason = refused[0]?.error ?? error;
           return this.#settle(sandbox, "start_failed", { reason: { code: reason.code, message: reason.message } });
         }
-        if (typeof next === "object") {
-          sandbox = next;
+        if (next.kind === "moved") {
           rest = RETRY_MS.first;
           continue;
         }
@@ -203,36 +223,42 @@ export class Starter {
   }
 
   /**
-   * Moves a creation to the next worker that fits: the row there, `nowhere` when no other fits, `unsure` when the worker it
-   * leaves did not confirm, `decided` when somebody else wrote first.
+   * Moves a creation to the next worker that fits, once the one it leaves has nothing of it. `from` tells how that one stands: it
+   * was never asked, it was told to destroy before, or (undefined) it has to be told.
    */
   async #elsewhere(
     sandbox: SandboxRecord,
     failed: Refused,
     refused: Refused[],
-    untouched: boolean,
-  ): Promise<SandboxRecord | "nowhere" | "unsure" | "decided"> {
-    const { cleaner, directory, logger, placer, self, store } = this.#options;
+    from: "untouched" | Leaving | undefined,
+  ): Promise<Elsewhere> {
+    const { directory, logger, placer, self, store } = this.#options;
     const known = refused.findIndex(({ workerId }) => workerId === failed.workerId);
     // Asked again because it did not confirm its `destroy`: what it said first is what is told.
     if (known < 0) refused.push(failed);
-    if (FAULTS_OF_THE_REQUEST.includes(failed.error.code)) return "nowhere";
+    if (FAULTS_OF_THE_REQUEST.includes(failed.error.code)) return { kind: "nowhere", sandbox };
     const passed: Refused[] = [];
+    let empty = from === "untouched";
     for (;;) {
       let placed;
       try {
         placed = await placer.again(sandbox, [...refused, ...passed]);
       } catch (error) {
         if (toCaissonError(error).code === "internal") throw error;
-        return "nowhere";
+        return { kind: "nowhere", sandbox };
       }
       if ((await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS)) === undefined) {
         placer.giveUp(placed);
-        return "decided";
+        return { kind: "decided" };
       }
-      if (!untouched && !(await cleaner.destroyBox(sandbox.workerId, sandbox.id, sandbox.epoch + 1))) {
-        placer.giveUp(placed);
-        return "unsure";
+      if (!empty) {
+        const left = await this.#leave(sandbox, failed.error, from === "untouched" ? undefined : from);
+        if (left.kind !== "left") {
+          placer.giveUp(placed);
+          return left;
+        }
+        sandbox = left.sandbox;
+        empty = true;
       }
       const moved = await store.sandboxes.move(sandbox, { ...placed, placement: placed.record, driver: self });
       if (moved.kind === "moved") {
@@ -240,7 +266,7 @@ export class Starter {
           { sandbox_id: sandbox.id, from: sandbox.workerId, worker_id: placed.workerId, outcome: failed.error.code },
           "a creation goes on elsewhere",
         );
-        return moved.sandbox;
+        return moved;
       }
       if (moved.kind === "worker_full") {
         directory.forget();
@@ -249,9 +275,23 @@ export class Starter {
       }
       placer.giveUp(placed);
       const now = await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);
-      if (now === undefined || now.epoch !== sandbox.epoch) return "decided";
+      if (now === undefined || now.epoch !== sandbox.epoch) return { kind: "decided" };
       sandbox = now; // it was extended meanwhile
     }
+  }
+
+  /** Has the worker destroy what it may have of a creation, by an epoch below the row's from now on. */
+  async #leave(
+    sandbox: SandboxRecord,
+    error: CaissonError,
+    before: Leaving | undefined,
+  ): Promise<{ readonly kind: "left"; readonly sandbox: SandboxRecord } | Extract<Elsewhere, { kind: "unsure" | "decided" }>> {
+    const { cleaner, self, store } = this.#options;
+    const raised = before === undefined ? await store.sandboxes.raise(sandbox, self, DRIVE_MS) : sandbox;
+    if (raised === undefined) return { kind: "decided" };
+    const epoch = before?.epoch ?? sandbox.epoch + 1;
+    if (await cleaner.destroyBox(sandbox.workerId, sandbox.id, epoch)) return { kind: "left", sandbox: raised };
+    return { kind: "unsure", sandbox: raised, leaving: { error: before?.error ?? error, epoch } };
   }
 
   /** Writes what came of it, if it is still the creation that was driven. */

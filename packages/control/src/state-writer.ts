@@ -15,10 +15,13 @@ import { sandboxNotFound } from "./sandbox-errors.ts";
 /** Lost races in a row after which a writer gives up; each one means that somebody else made progress. */
 const MAX_ATTEMPTS = 64;
 
+/** What tells of a sandbox that it does well. */
+const SIGNS_OF_LIFE: readonly SandboxEvent[] = ["agent_back", "found_running", "found_paused"];
+
 /** What came of an event. */
 export type Advance =
   | { readonly kind: "moved"; readonly sandbox: SandboxRecord }
-  /** The event changes nothing in this state. */
+  /** The event changes nothing in this state, or is no sign of life because its worker is silent. */
   | { readonly kind: "ignored"; readonly sandbox: SandboxRecord }
   /** Somebody else wrote first; only for events tied to an observed version. */
   | { readonly kind: "lost" };
@@ -33,6 +36,8 @@ export interface Facts {
 export interface StateWriterOptions {
   readonly store: Store;
   readonly logger: Logger;
+  /** Whether the heartbeat of a worker is overdue. */
+  readonly isLate: (workerId: string) => Promise<boolean>;
   /** The state machine. Default: the contract's. */
   readonly transition?: typeof transition;
   /** Does the work that a transition asks for, in the background. */
@@ -46,12 +51,14 @@ export interface StateWriterOptions {
 export class StateWriter {
   readonly #store: Store;
   readonly #logger: Logger;
+  readonly #isLate: StateWriterOptions["isLate"];
   readonly #transition: typeof transition;
   readonly #carryOut: (command: SandboxCommand, sandbox: SandboxRecord) => void;
 
   constructor(options: StateWriterOptions) {
     this.#store = options.store;
     this.#logger = options.logger;
+    this.#isLate = options.isLate;
     this.#transition = options.transition ?? transition;
     this.#carryOut = options.carryOut;
   }
@@ -74,6 +81,7 @@ export class StateWriter {
     if (decision.kind === "refuse") {
       throw new CaissonError(decision.code, `The sandbox ${seen.id} is ${seen.state}.`, { detail: { state: seen.state } });
     }
+    if (await this.#isDoubtful(seen, event)) return { kind: "ignored", sandbox: seen };
     const reason = facts.reason ?? reasonOf(decision.state, event);
     const change: SandboxChange = {
       state: decision.state,
@@ -88,6 +96,14 @@ export class StateWriter {
     this.#logger.debug({ sandbox_id: seen.id, from: seen.state, to: sandbox.state, cause: event, reason }, "the state changed");
     for (const command of decision.commands) this.#carryOut(command, sandbox);
     return { kind: "moved", sandbox };
+  }
+
+  /**
+   * Whether a sandbox stays `unhealthy` or `missing` though something was found of it. The monitor makes it so for as long as
+   * its worker is silent, and would again: only a heartbeat ends that, whatever else passes.
+   */
+  async #isDoubtful({ state, workerId }: SandboxRecord, event: SandboxEvent): Promise<boolean> {
+    return (state === "unhealthy" || state === "missing") && SIGNS_OF_LIFE.includes(event) && (await this.#isLate(workerId));
   }
 }
 

@@ -207,6 +207,29 @@ export class SandboxRepository {
     return row === undefined ? undefined : decodeSandbox(row);
   }
 
+  /**
+   * Raises the epoch of a creation and its lease by two, before its driver has its worker destroy by the epoch between: that
+   * `destroy` may come at any time later, and then is below all that whoever drives the creation starts from now on. The new
+   * record, with `ms` more to drive it; undefined when it has another epoch, is somebody else's, or is no creation any more.
+   */
+  raise(seen: Pick<SandboxRecord, "id" | "epoch">, driver: string, ms: number): Promise<SandboxRecord | undefined> {
+    return this.#db.transaction().execute(async (trx) => {
+      const now = this.#clock.now();
+      const row = await trx
+        .updateTable("sandboxes")
+        .set((set) => ({ version: set("version", "+", 1), epoch: set("epoch", "+", 2), driver_until: now + ms, updated_at: now }))
+        .where("id", "=", seen.id)
+        .where("epoch", "=", seen.epoch)
+        .where("state", "=", "creating")
+        .where("driver", "=", driver)
+        .returningAll()
+        .executeTakeFirst();
+      if (row === undefined) return undefined;
+      await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", seen.id).execute();
+      return decodeSandbox(row);
+    });
+  }
+
   /** Creations whose driver has not said for too long that it goes on. */
   async undriven(limit: number): Promise<readonly SandboxRecord[]> {
     const rows = await this.#db

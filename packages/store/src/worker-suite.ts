@@ -290,6 +290,21 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       if (now1 !== undefined) expect((await store.sandboxes.move(now1, move("w"))).kind).toBe("lost");
     });
 
+    it("raises the epoch of a creation and its lease by two, for its driver, once", async () => {
+      const seen = await reserve("sb1", "w");
+      expect(await store.sandboxes.raise(seen, "b", 4_000)).toBeUndefined();
+      expect(await store.sandboxes.get("sb1")).toEqual(seen);
+      now += 3_999;
+      const both = await Promise.all([1, 2].map(() => store.sandboxes.raise(seen, "a", 4_000)));
+      expect(both.filter((one) => one !== undefined)).toHaveLength(1);
+      expect(await store.sandboxes.get("sb1")).toMatchObject({ epoch: 3, version: 2, state: "creating", workerId: "w" });
+      expect(await store.sandboxes.lease("sb1")).toEqual({ workerId: "w", epoch: 3 });
+      now += 3_999;
+      expect(await store.sandboxes.undriven(10)).toEqual([]);
+      await store.sandboxes.apply("sb1", 2, ENDED);
+      expect(await store.sandboxes.raise({ id: "sb1", epoch: 4 }, "a", 4_000)).toBeUndefined();
+    });
+
     it("gives a creation one driver at a time, and tells which ones have none", async () => {
       await reserve("sb1", "w");
       expect(await store.sandboxes.drive("sb1", "b", 4_000)).toBeUndefined();

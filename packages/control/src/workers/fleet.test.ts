@@ -121,6 +121,27 @@ describe("silence", () => {
     expect([...worker.machine.boxes.keys()]).toEqual([lives.id]);
   });
 
+  it("of a worker that answers all the same is told once, and over with its next heartbeat", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const worker = await world.worker("w1", [a]);
+    const { id } = await world.until(a.orchestrator.create({}));
+    await worker.live(100_000);
+    const told = async (): Promise<string[]> =>
+      (await world.events()).filter(({ sandbox_id: of }) => of === id).map(({ type }) => type.replace("sandbox.", ""));
+    // Its link is there and each inventory passes; only what it says by itself does not.
+    await world.pass(85_000);
+    expect(await told()).toEqual(["created", "running", "unhealthy"]);
+    await worker.beat();
+    await world.pass(11_000);
+    expect(await told()).toEqual(["created", "running", "unhealthy", "running"]);
+    await world.pass(200_000);
+    expect(await told()).toEqual(["created", "running", "unhealthy", "running", "unhealthy", "missing"]);
+    await worker.beat();
+    await world.pass(1_000);
+    expect(await told()).toEqual(["created", "running", "unhealthy", "running", "unhealthy", "missing", "running"]);
+  });
+
   it("of some workers leaves the others' sandboxes as they are", async () => {
     await using world = await FleetWorld.open();
     const a = await world.plane("a");

@@ -55,7 +55,13 @@ export class WorkerDirectory {
     return state === "unreachable" || state === "removed";
   }
 
-  /** Whether the heartbeat of a worker is overdue. */
+  /** Whether the heartbeat of a worker is overdue at this moment. */
+  async isLate(id: string): Promise<boolean> {
+    const worker = await this.#options.store.workers.get(id);
+    return worker !== undefined && (worker.state === "unreachable" || this.late(worker));
+  }
+
+  /** Whether the heartbeat of a worker, as its row was read, is overdue. */
   late({ lastHeartbeatAt, state }: WorkerRecord): boolean {
     if (lastHeartbeatAt === null || state === "removed") return false;
     return this.#options.clock.now() - lastHeartbeatAt > this.#options.lateAfterMs;
