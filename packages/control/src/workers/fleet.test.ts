@@ -1,4 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { CaissonError } from "@caisson/contract";
+import { describe, expect, it, vi } from "vitest";
+import { DEFAULT_FLEET } from "./fleet-settings.ts";
 import { FleetWorld } from "../testing/fleet-world.ts";
 
 describe("heartbeats", () => {
@@ -192,6 +194,30 @@ describe("silence", () => {
     await worker.live(120_000);
     expect(await b.orchestrator.get(id)).toMatchObject({ state: "running" });
     expect(await world.events("worker.unreachable")).toEqual([]);
+  });
+
+  it("while the database was away is not the workers' fault", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a", { fleet: { ...DEFAULT_FLEET, lateAfterMs: 3_000, unreachableAfterMs: 9_000 } });
+    const worker = await world.worker("w1", [a]);
+    const { id } = await world.until(a.orchestrator.create({}));
+    for (let second = 0; second < 30; second += 1) {
+      await worker.beat();
+      await world.pass(1_000);
+    }
+    const away = vi.spyOn(world.store.workers, "silent").mockRejectedValue(new CaissonError("database_unavailable", "It is away."));
+    await world.pass(12_000);
+    away.mockRestore();
+    await world.pass(1_500);
+    expect(await a.orchestrator.get(id)).toMatchObject({ state: "running" });
+    await worker.beat();
+    await world.pass(1_000);
+    expect(await a.orchestrator.get(id)).toMatchObject({ state: "running" });
+    expect(await world.events("worker.unreachable")).toEqual([]);
+    // Silence that goes on is theirs.
+    worker.cutOff();
+    await world.pass(20_000);
+    expect(await a.orchestrator.get(id)).toMatchObject({ state: "missing" });
   });
 
   it("lets a sandbox end: at its time, or by its user, at once, with its lease", async () => {

@@ -1,4 +1,4 @@
-import { CaissonError, workerTransition, type Clock, type SandboxState } from "@caisson/contract";
+import { CaissonError, isCaissonError, workerTransition, type Clock, type SandboxState } from "@caisson/contract";
 import type { Store } from "@caisson/store";
 import type { Cleaner } from "../cleaner.ts";
 import type { Logger } from "../logger.ts";
@@ -36,7 +36,8 @@ export interface WorkerMonitorOptions {
 
 /**
  * Watches what the database tells of workers. It runs on every control plane; all its writes are fenced, so doing it twice is
- * harmless. Silence counts from when this monitor began to listen: one that was stopped for a while blames nobody for it.
+ * harmless. Silence counts from when this monitor began to listen: neither one that was stopped for a while nor a database that
+ * was away is the workers' fault.
  */
 export class WorkerMonitor {
   readonly #options: WorkerMonitorOptions;
@@ -68,10 +69,16 @@ export class WorkerMonitor {
     if (this.#listeningSince === undefined || now - this.#lookedAt > ABSENT_MS) this.#listeningSince = now;
     const listening = now - this.#listeningSince;
     let full = false;
-    if (listening >= settings.unreachableAfterMs) await this.#unreachable();
-    if (listening >= settings.lateAfterMs) full = await this.#late();
-    if (await this.#lost()) full = true;
-    await this.#removed();
+    try {
+      if (listening >= settings.unreachableAfterMs) await this.#unreachable();
+      if (listening >= settings.lateAfterMs) full = await this.#late();
+      if (await this.#lost()) full = true;
+      await this.#removed();
+    } catch (error) {
+      // Where one cannot look, nobody could write that he was heard either.
+      if (isCaissonError(error, "database_unavailable")) this.#listeningSince = undefined;
+      throw error;
+    }
     this.#lookedAt = clock.monotonic();
     return full ? 0 : LOOK_EVERY_MS;
   }
