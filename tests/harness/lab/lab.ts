@@ -1,4 +1,4 @@
-import { globSync } from "node:fs";
+import { globSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Worker } from "@caisson/contract";
 import { ApiAccess } from "../api-access.ts";
@@ -130,13 +130,21 @@ export class Lab implements AsyncDisposable {
     });
   }
 
-  /** The end of what every process wrote, for a test that failed. */
+  /** The end of what every process wrote, for a test that failed; `CAISSON_LAB_LOGS` names a folder that gets all of it. */
   report(): string {
+    const folder = process.env.CAISSON_LAB_LOGS;
+    if (folder !== undefined) this.#writeLogs(folder);
     const all = [
       ...this.controls.map((one, i) => [`cp${i + 1}`, withoutRequests(one.output)]),
       ...this.workers.map((one) => [one.id, one.output]),
     ];
     return all.map(([name, output]) => `== ${name}\n${output?.slice(-4_000)}`).join("\n");
+  }
+
+  #writeLogs(folder: string): void {
+    mkdirSync(folder, { recursive: true });
+    for (const [i, { output }] of this.controls.entries()) writeFileSync(join(folder, `cp${i + 1}.log`), output);
+    for (const { id, output } of this.workers) writeFileSync(join(folder, `${id}.log`), output);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

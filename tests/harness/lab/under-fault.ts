@@ -1,10 +1,11 @@
+import { loadavg } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import { attempt } from "../load/attempt.ts";
 import { firstAfter, longestGap } from "../load/ledger.ts";
 import { LIGHT_LOAD, Load, type LoadShape } from "../load/load.ts";
 import { OwnerWatch } from "../load/owner-watch.ts";
-import { contradictions, untilShownTrue } from "../load/settle.ts";
+import { contradictions, untilReached, untilShownTrue } from "../load/settle.ts";
 import type { Lab } from "./lab.ts";
 
 /** What a fault is, for the one who judges what it did. */
@@ -36,8 +37,16 @@ export async function underFault(lab: Lab, fault: Fault): Promise<void> {
     const before = ledger.live.length;
     const more = (await fault.play(load)) ?? {};
     const healed = performance.now();
-    const shown = await untilShownTrue(lab.api, ledger, Math.max(GOES_ON_MS, fault.trueWithinMs));
-    console.log(`${fault.name}: what is shown was true after ${typeof shown === "number" ? `${seconds(shown)} s` : shown}`);
+    // Each control plane has to show it: the one that was cut off too.
+    const within = Math.max(GOES_ON_MS, fault.trueWithinMs);
+    const [shownBy, reachedBy] = await Promise.all([
+      Promise.all(lab.controls.map((control) => untilShownTrue(control, ledger, within))),
+      Promise.all(lab.controls.map((control) => untilReached(control, ledger, within))),
+    ]);
+    const shown = shownBy.find((one) => typeof one === "string") ?? Math.max(...shownBy.map(Number));
+    console.log(
+      `${fault.name}: shown true after ${shownBy.map(secondsOr).join(", ")} s, reached after ${reachedBy.map(secondsOr).join(", ")} s`,
+    );
     const lines = load.streams.map((stream) => stream.lines);
     await until(() => load.streams.every((stream, i) => stream.lines > (lines[i] ?? 0) + 5));
     await until(() => [ledger.creates, ledger.execs, ledger.uploads].every((all) => firstAfter(all, healed) !== undefined));
@@ -46,7 +55,8 @@ export async function underFault(lab: Lab, fault: Fault): Promise<void> {
     watch.stop();
     const figures = {
       fault_s: seconds(healed - begun),
-      true_after_s: typeof shown === "number" ? seconds(shown) : shown,
+      true_after_s: shownBy.map(secondsOr).join(", "),
+      every_worker_reached_after_s: reachedBy.map(secondsOr).join(", "),
       create_gap_s: seconds(longestGap(ledger.creates, begun, ended)),
       exec_gap_s: seconds(longestGap(ledger.execs, begun, ended)),
       stream_gap_s: seconds(Math.max(...load.streams.map((stream) => stream.figures.longestMs))),
@@ -54,6 +64,7 @@ export async function underFault(lab: Lab, fault: Fault): Promise<void> {
       sandboxes: `${before} before, ${ledger.live.length} after`,
       acknowledged: `${ledger.creates.length} creates, ${ledger.execs.length} runs, ${ledger.uploads.length} uploads`,
       refused: [...ledger.refusals].map(([code, count]) => `${code} ${count}`).join(", "),
+      load_average: loadavg().map(Math.round).join(" "),
       ...more,
     };
     console.log(
@@ -65,6 +76,7 @@ export async function underFault(lab: Lab, fault: Fault): Promise<void> {
     if (wrong.length > 0) console.log(wrong.slice(0, 20).join("\n"));
     expect(wrong).toEqual([]);
     expect(watch.violations).toEqual([]);
+    expect(reachedBy).toEqual(lab.controls.map(() => expect.any(Number)));
     expect(shown).toEqual(expect.any(Number));
     expect(shown as number).toBeLessThan(fault.trueWithinMs);
   } catch (error) {
@@ -102,6 +114,10 @@ export function last(ms: number): Promise<void> {
 
 export function seconds(ms: number): number {
   return Math.round(ms / 10) / 100;
+}
+
+function secondsOr(shown: number | string): number | string {
+  return typeof shown === "number" ? seconds(shown) : shown;
 }
 
 async function removeAll(lab: Lab): Promise<void> {

@@ -19,6 +19,26 @@ export async function untilShownTrue(api: ApiAccess, ledger: Ledger, deadlineMs:
   }
 }
 
+/** Waits until a command in a sandbox of each worker is answered through this control plane; how long that took in ms, or who is not. */
+export async function untilReached(api: ApiAccess, ledger: Ledger, deadlineMs: number): Promise<number | string> {
+  const begun = performance.now();
+  const left = new Set(ledger.live.map(({ workerId }) => workerId));
+  while (left.size > 0) {
+    await Promise.all([...left].map(async (workerId) => ((await isReached(api, ledger, workerId)) ? left.delete(workerId) : undefined)));
+    if (left.size > 0 && performance.now() - begun > deadlineMs) return [...left].join(", ");
+    await sleep(AGAIN_MS);
+  }
+  return performance.now() - begun;
+}
+
+/** Whether one of the sandboxes of a worker answers; where there are none left, there is nothing to reach. */
+async function isReached(api: ApiAccess, ledger: Ledger, workerId: string): Promise<boolean> {
+  const one = ledger.live.find((promised) => promised.workerId === workerId);
+  if (one === undefined) return true;
+  const ran = await attempt<ExecResult>(api, "POST", `/sandboxes/${one.id}/exec`, { body: { command: "true" }, timeoutMs: REQUEST_MS });
+  return ran.kind === "done";
+}
+
 function wrongState(id: string, state: string | undefined): string[] {
   return state === "running" ? [] : [`${id} is ${state ?? "not listed"}`];
 }
