@@ -67,8 +67,16 @@ export class LinkSession implements WorkerSession {
     return this.#ended.signal;
   }
 
+  /** The worker can be asked from now on. Idempotent. */
+  begin(): void {
+    if (this.#takeAway !== undefined || this.#ended.signal.aborted) return;
+    // First the new way, then the end of the older one: there is no moment without any.
+    this.#takeAway = this.#options.hosts.add(this.#options.host);
+    this.#options.begun();
+  }
+
   async heartbeat(heartbeat: Heartbeat): Promise<HeartbeatReply> {
-    const { back, begun, clock, heartbeats, host, hosts, lateAfterMs, of } = this.#options;
+    const { back, clock, heartbeats, lateAfterMs, of } = this.#options;
     this.#ended.signal.throwIfAborted();
     if (this.#run !== undefined && heartbeat.session !== this.#run) {
       throw new CaissonError("protocol_error", "A link carries the heartbeats of one run of a worker.");
@@ -82,9 +90,7 @@ export class LinkSession implements WorkerSession {
       this.#heardAt = now;
       if (this.#run === undefined) {
         this.#run = heartbeat.session;
-        // First the new way, then the end of the older one: there is no moment without any.
-        this.#takeAway = hosts.add(host);
-        begun();
+        this.begin();
       } else if (silent || before === "unreachable") back(of.workerId);
       return reply;
     } catch (error) {

@@ -7,7 +7,7 @@ import type { WorkerSession, WorkerSessions } from "./worker-sessions.ts";
 /** What sessions need. */
 export type LinkSessionsOptions = Omit<LinkSessionOptions, "of" | "host" | "begun">;
 
-/** The sessions of this control plane: of each worker the newest counts, once it has been heard. */
+/** The sessions of this control plane: of each worker the newest counts, once it has been heard; one in this process counts at once. */
 export class LinkSessions implements WorkerSessions {
   readonly #options: LinkSessionsOptions;
   readonly #newest = new Map<string, LinkSession>();
@@ -35,6 +35,8 @@ export class LinkSessions implements WorkerSessions {
       },
     });
     this.#all.add(session);
+    // Its providers may be tried for seconds before it has something to say; its sandboxes need not wait for that.
+    if (identity === undefined) session.begin();
     session.ended.addEventListener(
       "abort",
       () => {
