@@ -21,7 +21,7 @@ async function open(): Promise<void> {
   const images = new ImageStore({ dir: join(dir, "images"), machine: join(dir, "machine"), clock: systemClock, log });
   const providers = [provider, new MockProvider(machine, { clock: systemClock, log })];
   const base = { workerId: "w1", dataDir: dir, providers, images, clock: systemClock, random: systemRandom, log };
-  host = new LocalHost({ ...base, healthEveryMs: 0, sweepEveryMs: 0, deadlines: { ask: 500 } });
+  host = new LocalHost({ ...base, healthEveryMs: 0, sweepEveryMs: 0, deadlines: { ask: 3_000 } });
   await host.open();
 }
 
@@ -41,8 +41,8 @@ function spec(name = "process"): StartSandbox {
   const sandboxId = newId("sandbox", Date.now(), systemRandom);
   return { sandboxId, epoch: 1, provider: name, image: "host", resources: {}, env: {}, network: "none" };
 }
-const answers = (ref: StartSandbox): Promise<boolean> =>
-  new GuestClient(host.guest(ref)).stats({ deadlineMs: 200 }).then(
+const answers = (ref: StartSandbox, deadlineMs = 20_000): Promise<boolean> =>
+  new GuestClient(host.guest(ref)).stats({ deadlineMs }).then(
     () => true,
     () => false,
   );
@@ -59,7 +59,7 @@ it("freezes what runs, starts nothing meanwhile, and thaws exactly those", async
   expect(paused.done.map((ref) => ref.sandboxId).sort()).toEqual([one.sandboxId, two.sandboxId].sort());
   expect(paused.refused).toEqual([]);
   expect(await Promise.all([one, two, before].map(stateOf))).toEqual(["paused", "paused", "paused"]);
-  expect(await answers(one)).toBe(false);
+  expect(await answers(one, 200)).toBe(false);
   await expect(host.start(spec())).rejects.toMatchObject({ code: "no_capacity" });
   expect((await host.pauseAll()).done).toHaveLength(2);
 

@@ -109,6 +109,7 @@ export class ControlPlanes {
     for (const address of this.#addresses.values()) address.stop.abort(reason);
     for (const link of this.#links) link.close(reason);
     await Promise.all([...this.#addresses.values()].map((address) => address.done));
+    await this.#known.idle();
   }
 
   #dial(url: string, id: string | undefined): void {

@@ -11,6 +11,8 @@ export class KnownUrls {
   readonly #file: string;
   readonly #log: ProviderContext["log"];
   #text = "";
+  /** Writes under way, one after the other: the last list is the one that stays. */
+  #writing: Promise<void> = Promise.resolve();
 
   constructor(dataDir: string, log: ProviderContext["log"]) {
     this.#file = join(dataDir, "worker", "control-planes.json");
@@ -31,11 +33,19 @@ export class KnownUrls {
     }
   }
 
-  async keep(urls: readonly string[]): Promise<void> {
+  /** Keeps this list instead of the last one. */
+  keep(urls: readonly string[]): Promise<void> {
     const text = JSON.stringify({ version: 1, urls: [...urls].sort().slice(0, MAX_URLS) });
-    if (text === this.#text) return;
+    if (text === this.#text) return this.#writing;
     this.#text = text;
-    await writeAtomic(this.#file, text);
+    const written = this.#writing.then(() => writeAtomic(this.#file, text));
+    this.#writing = written.catch(() => undefined); // whoever asked is told
+    return written;
+  }
+
+  /** Resolves when nothing is being written any more. */
+  idle(): Promise<void> {
+    return this.#writing;
   }
 }
 
