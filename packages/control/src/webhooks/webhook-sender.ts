@@ -52,6 +52,8 @@ export class WebhookSender {
   readonly #loop: Loop;
   readonly #owner: string;
   readonly #sending = new Map<string, Promise<void>>();
+  /** There was no webhook to serve at the last look. */
+  #none = false;
 
   constructor(options: WebhookSenderOptions) {
     this.#options = options;
@@ -61,7 +63,11 @@ export class WebhookSender {
 
   /** Runs until the signal is aborted; what is being sent then is broken off and sent again by the next start. */
   async run(signal: AbortSignal): Promise<void> {
-    const unsubscribe = this.#options.store.events.onAppend(() => this.#loop.nudge());
+    // Where there is no webhook, events are no reason to look for one: who makes one here nudges, and one that was made elsewhere is
+    // served there, and found by the next look.
+    const unsubscribe = this.#options.store.events.onAppend(() => {
+      if (!this.#none) this.#loop.nudge();
+    });
     try {
       await this.#loop.run(signal);
     } finally {
@@ -96,7 +102,9 @@ export class WebhookSender {
   async #round(signal: AbortSignal): Promise<number> {
     const { store, clock } = this.#options;
     let rest = LONGEST_REST_MS;
-    for (const webhook of await store.webhooks.list()) {
+    const webhooks = await store.webhooks.list();
+    this.#none = !webhooks.some(({ active }) => active);
+    for (const webhook of webhooks) {
       if (!webhook.active || this.#sending.has(webhook.id)) continue;
       if (await this.#queue(webhook)) rest = SHORTEST_REST_MS;
       const head = await store.deliveries.head(webhook.id);
