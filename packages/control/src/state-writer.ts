@@ -91,7 +91,7 @@ export class StateWriter {
       ...(facts.box === undefined ? {} : { box: { runtime: facts.box.runtime, imageDigest: facts.box.imageDigest } }),
       event: { type: eventType(decision.state), data: { from: seen.state, cause: event, reason } },
     };
-    const sandbox = await this.#store.sandboxes.apply(seen.id, seen.version, change);
+    const sandbox = await this.#store.sandboxes.apply(seen.id, seen.version, change, seen);
     if (sandbox === undefined) return { kind: "lost" };
     this.#logger.debug({ sandbox_id: seen.id, from: seen.state, to: sandbox.state, cause: event, reason }, "the state changed");
     for (const command of decision.commands) this.#carryOut(command, sandbox);

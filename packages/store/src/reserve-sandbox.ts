@@ -2,7 +2,7 @@ import type { Amounts } from "@caisson/contract";
 import type { Insertable, Kysely, Transaction } from "kysely";
 import type { Engine } from "./engine.ts";
 import { eventRow, type EventRepository, type NewEvent } from "./event-repository.ts";
-import { amountsOf, promiseAmounts, promising } from "./reserved-amounts.ts";
+import { amountsOf, promiseAmounts, promising, roomFor } from "./reserved-amounts.ts";
 import { decodeSandbox, encodeSandbox, type PlacementRecord, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
 import type { StoreClock } from "./sandbox-repository.ts";
 import type { IdempotencyKeyTable, LeaseTable, SandboxMetadataTable, SandboxTable, Tables } from "./tables.ts";
@@ -81,7 +81,7 @@ export interface ReserveParts {
 /** Checks key and limit, then writes sandbox, lease, key and event: all or nothing. */
 export function reserveSandbox(db: Kysely<Tables>, request: ReserveSandbox, parts: ReserveParts): Promise<Reservation> {
   const { clock, engine } = parts;
-  if (engine.atOnce !== undefined && request.idempotency === undefined && request.maxLive === 0 && request.bounds !== undefined) {
+  if (engine.atOnce !== undefined && request.idempotency === undefined && request.maxLive === 0 && isBounded(request)) {
     return engine
       .atOnce((at) => insertAtOnce(at, request, clock.now()))
       .then((sandbox) => (sandbox === undefined ? { kind: "worker_full" } : { kind: "reserved", sandbox }));
@@ -106,7 +106,7 @@ async function checkAndInsert(trx: Transaction<Tables>, request: ReserveSandbox,
       .executeTakeFirstOrThrow();
     if (Number(live) >= request.maxLive) return { kind: "full", live: Number(live) };
   }
-  if (engine.atOnce !== undefined && request.bounds !== undefined) {
+  if (engine.atOnce !== undefined && isBounded(request)) {
     const sandbox = await insertAtOnce(trx, request, clock.now());
     if (sandbox === undefined) return { kind: "worker_full" };
     events.appended(trx);
@@ -128,10 +128,28 @@ async function checkAndInsert(trx: Transaction<Tables>, request: ReserveSandbox,
   return { kind: "reserved", sandbox: record };
 }
 
+/** A reservation for which its worker is asked whether it has room. */
+type Bounded = ReserveSandbox & Required<Pick<ReserveSandbox, "bounds">>;
+
+function isBounded(request: ReserveSandbox): request is Bounded {
+  return request.bounds !== undefined;
+}
+
 /** The same in one statement, in which all else depends on the promise; undefined when the worker does not give it. */
-async function insertAtOnce(db: Kysely<Tables>, request: ReserveSandbox, at: number): Promise<SandboxRecord | undefined> {
+async function insertAtOnce(db: Kysely<Tables>, request: Bounded, at: number): Promise<SandboxRecord | undefined> {
   const { record, sandbox, labels, lease, keys, event, now } = rowsOf(request, at);
-  const update = promising(db, request.workerId, amountsOf(request.spec.resources), request.bounds).returning("id");
+  const amounts = amountsOf(request.spec.resources);
+  const room = roomFor(amounts, request.bounds);
+  const bounded = Object.keys(room);
+  const { sandboxes: count, memory_mb: memory, vcpus, disk_mb: disk } = amounts;
+  const update = {
+    shape: `promise ${bounded.join()}`,
+    values: [request.workerId, count, memory, vcpus, disk, ...Object.values(room)] as const,
+    build: (workerId: string, sandboxes: number, memory_mb: number, cores: number, disk_mb: number, ...most: number[]) => {
+      const bound: Partial<Amounts> = Object.fromEntries(bounded.map((name, at) => [name, most[at]]));
+      return promising(db, workerId, { sandboxes, memory_mb, vcpus: cores, disk_mb }, bound).returning("id");
+    },
+  };
   const [label, ...others] = labels;
   const [key] = keys;
   const promised = await writeTogether(db, update, [

@@ -17,16 +17,26 @@ export async function promiseAmounts(
   amounts: Amounts,
   bounds: Amounts | undefined,
 ): Promise<boolean> {
-  const update = promising(trx, workerId, amounts, bounds);
+  const update = promising(trx, workerId, amounts, bounds === undefined ? undefined : roomFor(amounts, bounds));
   return (await update.executeTakeFirst()).numUpdatedRows > 0n || bounds === undefined;
 }
 
-/** The statement of `promiseAmounts`. */
+/** The most that a worker may have promised before it promises these amounts too; absent for no bound. */
+export function roomFor(amounts: Amounts, bounds: Amounts): Partial<Amounts> {
+  return {
+    ...(bounds.sandboxes > 0 ? { sandboxes: bounds.sandboxes - amounts.sandboxes } : {}),
+    ...(bounds.memory_mb > 0 ? { memory_mb: bounds.memory_mb - amounts.memory_mb } : {}),
+    ...(bounds.vcpus > 0 ? { vcpus: bounds.vcpus - amounts.vcpus + ROUNDING } : {}),
+    ...(bounds.disk_mb > 0 ? { disk_mb: bounds.disk_mb - amounts.disk_mb } : {}),
+  };
+}
+
+/** The statement of `promiseAmounts`. Without `room` it is not asked whether the worker takes sandboxes. */
 export function promising(
   db: Kysely<Tables>,
   workerId: string,
   amounts: Amounts,
-  bounds: Amounts | undefined,
+  room: Partial<Amounts> | undefined,
 ): UpdateQueryBuilder<Tables, "workers", "workers", UpdateResult> {
   let update = db
     .updateTable("workers")
@@ -37,13 +47,12 @@ export function promising(
       reserved_disk_mb: set("reserved_disk_mb", "+", amounts.disk_mb),
     }))
     .where("id", "=", workerId);
-  if (bounds !== undefined) {
-    update = update.where("state", "=", "online").where("admin_drain", "=", 0).where("self_drain", "=", 0);
-    if (bounds.sandboxes > 0) update = update.where("reserved_sandboxes", "<=", bounds.sandboxes - amounts.sandboxes);
-    if (bounds.memory_mb > 0) update = update.where("reserved_memory_mb", "<=", bounds.memory_mb - amounts.memory_mb);
-    if (bounds.vcpus > 0) update = update.where("reserved_vcpus", "<=", bounds.vcpus - amounts.vcpus + ROUNDING);
-    if (bounds.disk_mb > 0) update = update.where("reserved_disk_mb", "<=", bounds.disk_mb - amounts.disk_mb);
-  }
+  if (room === undefined) return update;
+  update = update.where("state", "=", "online").where("admin_drain", "=", 0).where("self_drain", "=", 0);
+  if (room.sandboxes !== undefined) update = update.where("reserved_sandboxes", "<=", room.sandboxes);
+  if (room.memory_mb !== undefined) update = update.where("reserved_memory_mb", "<=", room.memory_mb);
+  if (room.vcpus !== undefined) update = update.where("reserved_vcpus", "<=", room.vcpus);
+  if (room.disk_mb !== undefined) update = update.where("reserved_disk_mb", "<=", room.disk_mb);
   return update;
 }
 

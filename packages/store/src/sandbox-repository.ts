@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { isTerminal, type SandboxState, type WorkerState } from "@caisson/contract";
-import type { Kysely, Selectable, UpdateQueryBuilder, UpdateResult } from "kysely";
+import type { Kysely, Selectable } from "kysely";
+import { changed, changing, type ChangeValues } from "./change-sandbox.ts";
 import { eventRow, type EventRepository, type NewEvent } from "./event-repository.ts";
 import { endProcesses } from "./exec-log-repository.ts";
 import type { Engine } from "./engine.ts";
@@ -118,23 +119,36 @@ export class SandboxRepository {
 
   /**
    * Writes a change if the sandbox still has this version: state, lease epoch and event in one transaction.
-   * The new record, or undefined when somebody else was first.
+   * The new record, or undefined when somebody else was first. With `seen`, the record of that version, its row is not read back.
    */
-  async apply(id: string, version: number, change: SandboxChange): Promise<SandboxRecord | undefined> {
+  async apply(id: string, version: number, change: SandboxChange, seen?: SandboxRecord): Promise<SandboxRecord | undefined> {
     const ended = isTerminal(change.state);
     const event = { ...change.event, resourceId: id, sandboxId: id };
     const { atOnce } = this.#engine;
     if (atOnce !== undefined && !ended && !change.fence) {
-      const row = await atOnce((db) => {
+      return atOnce(async (db) => {
         const now = this.#clock.now();
-        const update = changing(db, id, version, change, now).returningAll();
-        return writeTogether(db, update, [{ table: "events", rows: [eventRow(event, now)] }]);
+        const { shape, values, build } = changing(db, id, version, change, now);
+        const inserts = [{ table: "events", rows: [eventRow(event, now)] }] as const;
+        if (seen === undefined) {
+          const whole = { shape: `${shape} whole`, values, build: (...given: ChangeValues) => build(...given).returningAll() };
+          const row = await writeTogether(db, whole, inserts);
+          return row === undefined ? undefined : decodeSandbox(row);
+        }
+        const written = await writeTogether(
+          db,
+          { shape, values, build: (...given: ChangeValues) => build(...given).returning("id") },
+          inserts,
+        );
+        return written === undefined ? undefined : changed(seen, change, now);
       });
-      return row === undefined ? undefined : decodeSandbox(row);
     }
     return this.#db.transaction().execute(async (trx) => {
       const now = this.#clock.now();
-      const row = await changing(trx, id, version, change, now).returningAll().executeTakeFirst();
+      const { build, values } = changing(trx, id, version, change, now);
+      const row = await build(...values)
+        .returningAll()
+        .executeTakeFirst();
       if (row === undefined) return undefined;
       if (ended) await trx.deleteFrom("ports").where("sandbox_id", "=", id).execute();
       if (change.fence) await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", id).execute();
@@ -399,31 +413,4 @@ export class SandboxRepository {
       adopt();
     });
   }
-}
-
-/** Writes the row of a sandbox, if it still has this version. */
-function changing(
-  db: Kysely<Tables>,
-  id: string,
-  version: number,
-  change: SandboxChange,
-  now: number,
-): UpdateQueryBuilder<Tables, "sandboxes", "sandboxes", UpdateResult> {
-  return db
-    .updateTable("sandboxes")
-    .set((set) => ({
-      version: set("version", "+", 1),
-      epoch: set("epoch", "+", change.fence ? 1 : 0),
-      state: change.state,
-      reason_code: change.reason?.code ?? null,
-      reason_message: change.reason?.message ?? null,
-      updated_at: now,
-      deadline_at: change.deadlineMs === null ? null : now + change.deadlineMs,
-      ...(change.box === undefined ? {} : { runtime: change.box.runtime, image_digest: change.box.imageDigest }),
-      ...(change.state === "running" ? { started_at: set.fn.coalesce("started_at", set.val(now)) } : {}),
-      ...(change.state === "creating" ? {} : { driver: null, driver_until: null }),
-      ...(isTerminal(change.state) ? { ended_at: set.fn.coalesce("ended_at", set.val(now)), env: null } : {}),
-    }))
-    .where("id", "=", id)
-    .where("version", "=", version);
 }

@@ -122,6 +122,21 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect(await store.sandboxes.apply("sb1", 5, DESTROYED)).toMatchObject({ endedAt: START + 15, state: "destroyed", epoch: 3 });
     });
 
+    it("tells one who says what was there what is there now, as if it had been read", async () => {
+      let seen: SandboxRecord | undefined = reserved(await store.sandboxes.reserve(request("sb1", { metadata: { a: "b" } })));
+      const { box: _, ...plain } = RUNNING;
+      const reason = { code: "agent_unreachable", message: "x" };
+      for (const change of [RUNNING, { ...plain, state: "pausing", reason, deadlineMs: 700 } as const, plain]) {
+        now += 5;
+        const before = seen;
+        seen = await store.sandboxes.apply("sb1", before.version, change, before);
+        expect(seen).toEqual(await store.sandboxes.get("sb1"));
+        expect(seen).toMatchObject({ version: before.version + 1, updatedAt: now, startedAt: START + 5, runtime: "crun" });
+        expect(await store.sandboxes.apply("sb1", before.version, change, before)).toBeUndefined();
+        if (seen === undefined) throw new Error("somebody else was first");
+      }
+    });
+
     it("fences the lease with the state and releases it only with its epoch", async () => {
       reserved(await store.sandboxes.reserve(request("sb1")));
       const gone = await store.sandboxes.apply("sb1", 1, DESTROYED);

@@ -177,6 +177,28 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       expect((await store.workers.get("w"))?.reconciledBy).toBeNull();
     });
 
+    it("writes each reservation with its own values, whatever those before it had", async () => {
+      await online("w");
+      await online("x");
+      const room = bounds({ sandboxes: 9, vcpus: 9 });
+      for (const [id, worker, metadata] of [
+        ["sb1", "w", {}],
+        ["sb2", "x", {}],
+        ["sb3", "x", { b: "3", c: "4" }],
+        ["sb4", "w", { a: "1", b: "2" }],
+      ] as const) {
+        now += 7;
+        const made = await reserve(id, worker, { metadata, bounds: room, ownerId: `owner of ${id}` });
+        expect(await store.sandboxes.get(id)).toEqual(made);
+        expect(made).toMatchObject({ workerId: worker, createdAt: now });
+        expect(await store.sandboxes.lease(id)).toEqual({ workerId: worker, epoch: 1 });
+      }
+      expect((await store.sandboxes.list({ states: "all", metadata: { b: "2" }, limit: 9 })).items.map(({ id }) => id)).toEqual(["sb4"]);
+      expect((await reserved("x"))?.vcpus).toBeCloseTo(0.2);
+      const little = { ...request("sb5", "w"), bounds: bounds({ sandboxes: 2, vcpus: 9 }) };
+      expect(await store.sandboxes.reserve(little)).toEqual({ kind: "worker_full" });
+    });
+
     it("promises no more than there is, however many ask at once, and gives back with the lease", async () => {
       await online("w");
       const at = { bounds: bounds({ memory_mb: 200, vcpus: 1 }) };
