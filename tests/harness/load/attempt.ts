@@ -15,7 +15,9 @@ export async function attempt<T>(
 ): Promise<Attempt<T>> {
   try {
     const signal = AbortSignal.timeout(options.timeoutMs);
-    const response = await api.fetch(method, path, options.body, { signal, headers: options.headers ?? {} });
+    // A connection of its own each time: one that is kept would stay with a control plane that answers nothing but refusals.
+    const headers = { connection: "close", ...options.headers };
+    const response = await api.fetch(method, path, options.body, { signal, headers });
     const text = await response.text();
     if (response.ok) return { kind: "done", body: (text === "" ? undefined : JSON.parse(text)) as T };
     return { kind: "refused", status: response.status, code: codeIn(text), retryAfter: response.headers.get("retry-after") };
