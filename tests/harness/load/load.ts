@@ -77,14 +77,19 @@ export class Load {
   /** Lets everything under way end; the streams end last. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all(this.#loops);
+    await this.#ended();
     await Promise.all(this.streams.map((stream) => stream.finish(30_000)));
   }
 
   /** Gives up at once, for a test that has failed. */
   async abort(): Promise<void> {
     this.#stop.abort();
-    await Promise.all([...this.#loops, ...this.streams.map((stream) => stream.abort())]);
+    await Promise.all([this.#ended(), ...this.streams.map((stream) => stream.abort())]);
+  }
+
+  /** Resolves when nothing is under way; what is begun by what ends is waited for too. */
+  async #ended(): Promise<void> {
+    for (const loop of this.#loops) await loop;
   }
 
   get #going(): boolean {
@@ -121,7 +126,10 @@ export class Load {
         const promised: Promised = { id: made.body.id, workerId: made.body.worker_id ?? "", key, marked: false, state: "live" };
         this.ledger.untold.delete(key);
         this.ledger.created(promised, asked);
-        await this.#mark(promised);
+        const marking = this.#mark(promised);
+        // A worker that is cut off can be marked only when it is back: meanwhile others are created.
+        if (this.#loops.length === 0) await marking;
+        else this.#loops.push(marking);
         return promised;
       }
       if (made.kind !== "done") this.ledger.refused("create", made.code);
