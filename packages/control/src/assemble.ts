@@ -144,6 +144,7 @@ export function assemble(
     workers: new FleetWorkers({
       clock,
       store,
+      hosts,
       states,
       cleaner,
       directory,

@@ -11,6 +11,7 @@ import {
 } from "@caisson/contract";
 import type { Store, WorkerChange, WorkerRecord } from "@caisson/store";
 import type { Cleaner } from "../cleaner.ts";
+import type { Hosts } from "../hosts.ts";
 import type { Logger } from "../logger.ts";
 import { signalOf, type OperationMeter } from "../operation-meter.ts";
 import type { OperationOptions } from "../operations.ts";
@@ -26,6 +27,8 @@ import { toWorker } from "./worker-view.ts";
 const DEFAULT_LIMIT = 100;
 /** Time that the sandboxes of a worker get to end before it is removed all the same, in ms. */
 const EVICTION_MS = 30_000;
+/** Time a worker has to take a word of being drained, in ms; its next heartbeat brings it again. */
+const TELL_MS = 2_000;
 /** Sandboxes that are ended at once. */
 const ENDED_AT_ONCE = 32;
 
@@ -33,6 +36,7 @@ const ENDED_AT_ONCE = 32;
 export interface FleetWorkersOptions {
   readonly clock: Clock;
   readonly store: Store;
+  readonly hosts: Hosts;
   readonly states: StateWriter;
   readonly cleaner: Cleaner;
   readonly directory: WorkerDirectory;
@@ -155,7 +159,21 @@ export class FleetWorkers implements WorkerOperations {
       };
       const written = await store.workers.change(id, seen.version, change);
       directory.forget();
-      if (written !== undefined) return written;
+      if (written === undefined) continue;
+      await this.#tell(id, draining);
+      return written;
+    }
+  }
+
+  /** Tells a worker at once what the answer to its next heartbeat would: until then it goes by the one before. */
+  async #tell(id: string, draining: boolean): Promise<void> {
+    const { clock, hosts, logger } = this.#options;
+    const host = hosts.get(id);
+    if (host?.drain === undefined) return;
+    try {
+      await withDeadline({ clock, ms: TELL_MS, what: `the worker ${id}` }, (signal) => host.drain?.(draining, signal) ?? Promise.resolve());
+    } catch (error) {
+      logger.debug({ worker_id: id, outcome: toCaissonError(error).code }, "a worker learns with its heartbeat that it is drained or not");
     }
   }
 
