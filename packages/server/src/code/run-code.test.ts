@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -66,6 +66,24 @@ class Bench {
     }
     return collectCode(run, watched());
   }
+
+  /** Runs code, and interrupts it once: when it begins, or at its first output. */
+  interruptedOnce(context: LiveContext, code: string, at: "start" | "output"): Promise<CodeOutcome> {
+    const run = this.of(context, code);
+    const source = runCode(this.#guest, run, never);
+    const interrupt = (): Promise<number> => this.interrupt(context);
+    async function* watched(): AsyncGenerator<CodeEvent> {
+      let told = false;
+      for await (const event of source) {
+        if (event.type === at && !told) {
+          told = true;
+          await interrupt();
+        }
+        yield event;
+      }
+    }
+    return collectCode(run, watched());
+  }
 }
 
 let folder: string;
@@ -79,6 +97,33 @@ beforeAll(async () => {
 afterAll(async () => {
   await guest.stop();
   await rm(folder, { recursive: true, force: true });
+});
+
+/** Contexts that one interrupt must end, each from its first moment. */
+const FRESH = 8;
+
+describe("one interrupt", () => {
+  const busy = {
+    python: ["print('ready', flush=True)\nwhile True: pass", "print('alive')"],
+    javascript: ["console.log('ready'); while (true) {}", "console.log('alive')"],
+    shell: ["echo ready; while :; do :; done", "echo alive"],
+  } as const;
+  test.each([
+    ["python", "start"],
+    ["python", "output"],
+    ["javascript", "start"],
+    ["javascript", "output"],
+    ["shell", "start"],
+    ["shell", "output"],
+  ] as const)("ends fresh %s at its %s, which then goes on and can write", { timeout: 60_000 }, async (language, at) => {
+    const [code, after] = busy[language];
+    for (let n = 0; n < FRESH; n += 1) {
+      const context = await bench.start(language);
+      expect(await bench.interruptedOnce(context, code, at)).toMatchObject({ status: "interrupted", context_ended: false });
+      expect(await bench.run(context, after)).toMatchObject({ status: "ok", stdout: "alive\n" });
+      await guest.kill(context.id, { signal: "KILL", scope: "tree" });
+    }
+  });
 });
 
 const main = (outcome: CodeOutcome) => outcome.results.find((result) => result.is_main_result)?.formats;
@@ -403,6 +448,19 @@ describe("shell", () => {
     expect((await run("echo $?")).stdout).toBe("3\n");
     expect((await run("cat", { env: { A: "it's" } })).stdout).toBe("");
     expect((await run('printf %s "$A"')).stdout).toBe("it's");
+  });
+
+  test("is the image's own where there is no bash", async () => {
+    const bin = await mkdtemp(join(folder, "bin-"));
+    for (const name of ["sh", "sleep"]) await symlink(join("/bin", name), join(bin, name));
+    const plain = await bench.start("shell", { PATH: bin });
+    expect(await bench.run(plain, 'kept=yes; echo "${BASH_VERSION:-none}"')).toMatchObject({ status: "ok", stdout: "none\n" });
+    for (const at of ["start", "output"] as const) {
+      const outcome = await bench.interruptedOnce(plain, "echo ready; while :; do :; done", at);
+      expect(outcome).toMatchObject({ status: "interrupted", context_ended: false });
+    }
+    expect((await bench.run(plain, "echo $kept; (exit 3)")).stdout).toBe("yes\n");
+    expect((await bench.run(plain, "echo $?")).stdout).toBe("3\n");
   });
 
   test.each(["while :; do :; done", "sleep 100", "f() { while true; do sleep 100; done; }; f", "cat /dev/zero >/dev/null"])(

@@ -15,13 +15,12 @@
   const ROWS = 1000; // of a table
   const TABLE = "application/vnd.caisson.table+json";
   const [out, err] = [4, 5];
-  const streams = [process.stdout, process.stderr].map((stream) => ({ stream, write: stream.write.bind(stream) }));
-  const state = { id: "", turn: 0, cell: 0, interrupt: undefined, held: undefined };
+  const state = { id: "", turn: 0, cell: 0, begun: false, interrupt: undefined, held: undefined };
   const session = new Session();
   session.connect();
 
-  function put(fd, text) {
-    let data = Buffer.from(text, "latin1");
+  function put(fd, bytes) {
+    let data = bytes;
     while (data.length > 0) {
       try {
         data = data.subarray(writeSync(fd, data));
@@ -37,14 +36,19 @@
     const count = Math.ceil(text.length / PIECE);
     for (let number = 0; number < count; number += 1) {
       const kind = count === 1 ? "=" : number === 0 ? "[" : number === count - 1 ? "]" : "-";
-      put(fd, `\x1e${state.id}${kind}${text.slice(number * PIECE, (number + 1) * PIECE)}\x1e`);
+      put(fd, Buffer.from(`\x1e${state.id}${kind}${text.slice(number * PIECE, (number + 1) * PIECE)}\x1e`, "latin1"));
     }
   }
 
-  /** Waits until what was written by the code has left this process. */
-  function flush() {
-    const one = ({ stream, write }) => new Promise((done) => (stream.destroyed || stream.writableEnded ? done() : write("", done)));
-    return Promise.all(streams.map(one));
+  /** Has what the code writes leave this process at once: a stream that Ctrl-C stops in the middle of a write never writes again. */
+  function writeAtOnce(stream, fd) {
+    stream.write = (chunk, encoding, done = encoding) => {
+      if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) throw new TypeError("Only strings and bytes can be written.");
+      if (stream.destroyed || stream.writableEnded) throw new Error("The stream has ended.");
+      put(fd, Buffer.from(chunk, typeof encoding === "string" ? encoding : "utf8"));
+      if (typeof done === "function") process.nextTick(done);
+      return true;
+    };
   }
 
   const isPlain = (value) =>
@@ -115,10 +119,19 @@
     return code.replace(token, (found) => (found === "import" ? "__import" : found));
   }
 
+  /** Tells that the code begins. */
+  function begin() {
+    send({ type: "begin" }, err);
+    send({ type: "begin" });
+    state.begun = true;
+  }
+
   function evaluate(expression) {
     return new Promise((resolve) => {
       state.interrupt = () => resolve({ interrupted: true });
       const go = () => {
+        // Only now: a Ctrl-C that comes earlier is not told to code that is busy from its first moment.
+        begin();
         const how = { expression, replMode: true, awaitPromise: true };
         session.post("Runtime.evaluate", how, (error, answer) => resolve(error ? { error } : answer));
       };
@@ -160,6 +173,7 @@
 
   async function execute({ code, env, workdir }) {
     let end = { status: "ok", error: null };
+    state.begun = false;
     try {
       Object.assign(process.env, env);
       if (workdir) process.chdir(workdir);
@@ -178,7 +192,6 @@
         throw exception === undefined ? new Error(text) : valueOf(exception);
       } else {
         const value = valueOf(answer.result);
-        await flush();
         if (value !== undefined) show(value, true);
       }
     } catch (thrown) {
@@ -186,7 +199,8 @@
     } finally {
       state.interrupt = undefined;
     }
-    await flush();
+    // Interrupted before, or in the middle.
+    if (!state.begun) begin();
     state.turn += 1;
     return { type: "end", turn: state.turn, ...end };
   }
@@ -210,14 +224,14 @@
     state.id = request.id;
     if (request.op === "ask") send({ type: "turn", turn: state.turn });
     else if (request.op === "run" && request.turn === state.turn) {
-      send({ type: "begin" }, err);
-      send({ type: "begin" });
       const end = await execute(request);
       send({ type: "end" }, err);
       send(end);
     } else if (request.op === "run") send({ type: "stale" });
   }
 
+  writeAtOnce(process.stdout, 1);
+  writeAtOnce(process.stderr, 2);
   globalThis.require = createRequire(`${process.cwd()}/`);
   globalThis.__import = (name) => {
     const text = String(name);

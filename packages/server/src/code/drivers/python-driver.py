@@ -22,7 +22,7 @@ own = os.getpid()
 main = types.ModuleType("__main__")
 sys.modules["__main__"] = main
 space = main.__dict__
-state = types.SimpleNamespace(id="", turn=0, cell=0, running=False, loop=None)
+state = types.SimpleNamespace(id="", turn=0, cell=0, begun=False, running=False, loop=None)
 
 
 def put(fd, data):
@@ -208,25 +208,37 @@ def told(error):
     return {"name": type(error).__name__, "message": message[:16384], "traceback": text[-65536:]}
 
 
+def begin():
+    """Tells that the code begins."""
+    send({"type": "begin"}, err)
+    send({"type": "begin"})
+    state.begun = True
+
+
 def execute(request):
     error = None
-    state.running = True
+    state.begun = False
+    signal.signal(signal.SIGINT, on_interrupt)
     try:
-        signal.signal(signal.SIGINT, on_interrupt)
-        os.environ.update(request.get("env") or {})
-        if request.get("workdir"):
-            os.chdir(request["workdir"])
-        value = run_code(request["code"])
-        if value is not None:
-            space["_"] = value
-            show(value, True)
-        show_figures()
+        try:
+            state.running = True
+            begin()  # only now: an interrupt that comes earlier is not for this code
+            os.environ.update(request.get("env") or {})
+            if request.get("workdir"):
+                os.chdir(request["workdir"])
+            value = run_code(request["code"])
+            if value is not None:
+                space["_"] = value
+                show(value, True)
+            show_figures()
+        finally:
+            state.running = False
     except SystemExit as left:
         error = None if left.code in (None, 0) else left
     except BaseException as raised:
         error = raised
-    finally:
-        state.running = False
+    if not state.begun:
+        begin()  # interrupted before, or in the middle
     if os.getpid() != own:
         flush()
         os._exit(0)  # a fork of the code that came back here
@@ -247,8 +259,6 @@ def answer(line):
     if request["op"] == "ask":
         send({"type": "turn", "turn": state.turn})
     elif request["op"] == "run" and request["turn"] == state.turn:
-        send({"type": "begin"}, err)
-        send({"type": "begin"})
         end = execute(request)
         send({"type": "end"}, err)
         send(end)
