@@ -5,8 +5,10 @@ import { playFleet, type FleetOutcome } from "./fleet-world.ts";
 
 /** One seed to replay: `SIM_SEED=123 npx vitest run tests/sim/fleet`. */
 const ONE = process.env["SIM_SEED"];
-/** How many seeds to play, from 1 on. */
+/** How many seeds to play. */
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? 1_500);
+/** The first of them: several processes share a long run. */
+const FIRST = Number(process.env["SIM_FIRST"] ?? 1);
 /** Seeds of one test: what a long run has done shows while it goes on. */
 const PART = 2_500;
 /** Lines of a failing run that are shown. */
@@ -26,7 +28,7 @@ async function explain(seed: number, first: FleetOutcome): Promise<string> {
 
 function partsOf(seeds: number): readonly (readonly [first: number, last: number])[] {
   if (ONE !== undefined) return [[Number(ONE), Number(ONE)]];
-  return Array.from({ length: Math.ceil(seeds / PART) }, (_, i) => [i * PART + 1, Math.min(seeds, (i + 1) * PART)]);
+  return Array.from({ length: Math.ceil(seeds / PART) }, (_, i) => [FIRST + i * PART, FIRST + Math.min(seeds, (i + 1) * PART) - 1]);
 }
 
 describe("many control planes and many workers under the simulator", () => {
