@@ -53,7 +53,7 @@ export class Ledger {
     else if (method === "move") this.#moved(result as Moved);
     else if (method === "change") this.#workerChanged(result as WorkerRecord | undefined);
     else if (method === "release" && result === true) this.#released(args[0] as string);
-    else if (method === "shiftDeadlines") {
+    else if (method === "shift") {
       for (const entry of this.entries.values()) if (!isTerminal(entry.state)) entry.version += 1;
     }
   }
@@ -113,7 +113,7 @@ export class Ledger {
     const rows = await allRows(store);
     const leases = new Map<string, { workerId: string; epoch: number }>();
     for (const workerId of this.#machines.keys()) {
-      for (const { sandbox, epoch } of await store.sandboxes.leased(workerId)) leases.set(sandbox.id, { workerId, epoch });
+      for (const { sandbox, epoch } of await store.leases.ofWorker(workerId)) leases.set(sandbox.id, { workerId, epoch });
     }
     for (const [id, entry] of this.entries) if (!rows.has(id)) this.#simulation.violate(`${id} (${entry.state}) is gone from the store`);
     for (const row of rows.values()) {
@@ -138,7 +138,7 @@ export class Ledger {
           return `a box of ${id} is left on ${machine.workerId} though it is ${row?.state ?? "unknown"}`;
         }
       }
-      for (const { sandbox } of await store.sandboxes.leased(machine.workerId)) {
+      for (const { sandbox } of await store.leases.ofWorker(machine.workerId)) {
         if (isTerminal(sandbox.state)) return `${sandbox.id} is ${sandbox.state} and still has a lease`;
       }
     }

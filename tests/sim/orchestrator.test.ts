@@ -56,7 +56,7 @@ describe("creating", () => {
     expect(await bench.orchestrator.get(id)).toMatchObject({ state: "error", reason: { code: "provider_failed" } });
     bench.machine.faults.fail = 0;
     await bench.pass(30_000);
-    expect(await bench.store.sandboxes.lease(id)).toBeUndefined();
+    expect(await bench.store.leases.get(id)).toBeUndefined();
   });
 
   it("boots many at once: a slow one holds nobody up", async () => {
@@ -138,7 +138,7 @@ describe("ending", () => {
     const { id } = await bench.until(bench.orchestrator.create(DAY));
     expect(await bench.until(bench.orchestrator.destroy(id))).toMatchObject({ state: "destroyed", ended_at: expect.any(String) });
     expect(bench.machine.boxes.size).toBe(0);
-    expect(await bench.store.sandboxes.lease(id)).toBeUndefined();
+    expect(await bench.store.leases.get(id)).toBeUndefined();
     expect(await bench.until(bench.orchestrator.destroy(id))).toMatchObject({ state: "destroyed" });
     expect(await bench.failure(bench.orchestrator.destroy("sb000000000000000000000"))).toMatchObject({ code: "sandbox_not_found" });
     expect((await bench.orchestrator.list({})).items).toEqual([]);
@@ -164,11 +164,11 @@ describe("ending", () => {
     bench.machine.partitioned = true;
     expect(await bench.until(bench.orchestrator.destroy(id))).toMatchObject({ state: "destroyed" });
     expect(bench.machine.boxes.size).toBe(1);
-    expect(await bench.store.sandboxes.lease(id)).toBeDefined();
+    expect(await bench.store.leases.get(id)).toBeDefined();
     bench.machine.partitioned = false;
     await bench.pass(60_000);
     expect(bench.machine.boxes.size).toBe(0);
-    expect(await bench.store.sandboxes.lease(id)).toBeUndefined();
+    expect(await bench.store.leases.get(id)).toBeUndefined();
   });
 
   it("comes with the time to live, and an extension counts from now", async () => {
@@ -215,7 +215,7 @@ describe("reconciliation", () => {
     bench.machine.kill(id, "vanished");
     await bench.pass(15_000);
     expect(await bench.orchestrator.get(id)).toMatchObject({ state: "stopped", reason: { code: "box_gone" } });
-    expect(await bench.store.sandboxes.lease(id)).toBeUndefined();
+    expect(await bench.store.leases.get(id)).toBeUndefined();
   });
 
   it("destroys boxes that nobody owns", async () => {

@@ -1,20 +1,11 @@
 import { transition, type SandboxEvent, type SandboxState, type Transition } from "@caisson/contract";
-import type { SandboxRepository, Store } from "@caisson/store";
+import { withRepository } from "./changed.ts";
 import type { Plant } from "./world.ts";
-
-/** A store whose sandboxes answer some calls in another way. */
-function withSandboxes(store: Store, change: (sandboxes: SandboxRepository) => Partial<SandboxRepository>): Store {
-  const changed = change(store.sandboxes);
-  const sandboxes = new Proxy(store.sandboxes, {
-    get: (target, key) => Reflect.get(key in changed ? changed : target, key) as unknown,
-  });
-  return new Proxy(store, { get: (target, key) => (key === "sandboxes" ? sandboxes : (Reflect.get(target, key) as unknown)) });
-}
 
 /** A lost fence: states are written over whatever is there, whatever was read. */
 const lostFence: Plant = {
   store: (store) =>
-    withSandboxes(store, (sandboxes) => ({
+    withRepository(store, "sandboxes", (sandboxes) => ({
       apply: async (id, _version, change) => {
         const now = await sandboxes.get(id);
         return now === undefined ? undefined : sandboxes.apply(id, now.version, change);
@@ -25,8 +16,8 @@ const lostFence: Plant = {
 /** A forgotten deadline: whoever should end a creation that takes too long does not; both the reaper and the wait itself. */
 const forgottenDeadline: Plant = {
   store: (store) =>
-    withSandboxes(store, (sandboxes) => ({
-      due: async (limit) => (await sandboxes.due(limit)).filter((row) => row.state !== "creating" || row.deadlineAt === null),
+    withRepository(store, "deadlines", (deadlines) => ({
+      due: async (limit) => (await deadlines.due(limit)).filter((row) => row.state !== "creating" || row.deadlineAt === null),
     })),
   clock: (clock) => ({
     now: () => clock.now(),

@@ -37,7 +37,7 @@ export class Cleaner {
       try {
         const gone = await this.#options.isGone(sandbox.workerId);
         if (!gone && !(await this.destroyBox(sandbox.workerId, sandbox.id, sandbox.epoch))) return false;
-        await this.#options.store.sandboxes.release(sandbox.id, sandbox.epoch);
+        await this.#options.store.leases.release(sandbox.id, sandbox.epoch);
         return true;
       } catch (error) {
         this.#warn(sandbox.workerId, sandbox.id, error, "a lease could not be released");

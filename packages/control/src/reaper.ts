@@ -44,11 +44,11 @@ export class Reaper {
     const { clock, store, states } = this.#options;
     // The time of a database that others share is nobody's to move deadlines by.
     if (clock instanceof SteadyClock) await this.#watchClock(clock);
-    const due = await store.sandboxes.due(BATCH);
+    const due = await store.deadlines.due(BATCH);
     for (const sandbox of due) {
       await states.observe(sandbox, sandbox.expiresAt <= clock.now() ? "ttl_passed" : "deadline_passed");
     }
-    const next = await store.sandboxes.nextDue();
+    const next = await store.deadlines.next();
     return Math.max(SHORTEST_REST_MS, Math.min(next === undefined ? LONGEST_REST_MS : next - clock.now(), LONGEST_REST_MS));
   }
 
@@ -59,7 +59,7 @@ export class Reaper {
       clock.adopt(drift);
       return;
     }
-    await store.sandboxes.shiftDeadlines(drift, () => clock.adopt(drift));
+    await store.deadlines.shift(drift, () => clock.adopt(drift));
     logger.warn({ jump_ms: drift }, "the wall clock was set; all deadlines were moved with it");
   }
 }

@@ -121,7 +121,7 @@ export class Reconciler {
     const { clock, hosts, logger, signal, store, workerId } = this.#options;
     const host = hosts.get(workerId);
     if (host === undefined) return false;
-    const before = await store.sandboxes.leased(workerId);
+    const before = await store.leases.ofWorker(workerId);
     let inventory: readonly HostSandbox[];
     try {
       const deadline = { clock, ms: INVENTORY_DEADLINE_MS, what: `the inventory of ${workerId}`, signal };
@@ -131,7 +131,7 @@ export class Reconciler {
       if (!signal.aborted) logger.warn({ worker_id: workerId, outcome: toCaissonError(error).code, err: error }, "an inventory failed");
       return false;
     }
-    const after = new Map((await store.sandboxes.leased(workerId)).map((entry) => [entry.sandbox.id, entry]));
+    const after = new Map((await store.leases.ofWorker(workerId)).map((entry) => [entry.sandbox.id, entry]));
     const boxes = new Map(inventory.map((box) => [box.sandboxId, box]));
     let orphans = 0;
     for (const box of boxes.values()) {

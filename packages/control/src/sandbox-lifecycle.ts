@@ -121,7 +121,7 @@ export class SandboxLifecycle {
       await recorder.flush().catch(() => undefined);
       const { sandbox } = await states.advance(id, "destroy_requested");
       // Joins the clean-up that the transition began; a repeated destroy finds what an earlier one could not finish.
-      if ((await store.sandboxes.lease(id)) !== undefined) {
+      if ((await store.leases.get(id)) !== undefined) {
         const deadline = { clock, ms: DESTROY_DEADLINE_MS + GRACE_MS, what: "the end of the box", ...signalOf(options) };
         await withDeadline(deadline, () => cleaner.clean(sandbox));
       }

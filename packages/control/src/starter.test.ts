@@ -33,7 +33,7 @@ describe("a creation that fails on one worker", () => {
       [0, 0],
       [3, 192],
     ]);
-    expect(await world.store.sandboxes.lease(id)).toEqual({ workerId: "w3", epoch: 7 });
+    expect(await world.store.leases.get(id)).toEqual({ workerId: "w3", epoch: 7 });
   });
 
   it("stays where it is while that worker did not confirm", async () => {
@@ -96,7 +96,7 @@ describe("a creation that fails on one worker", () => {
     expect(w1.machine.calls.filter((call) => call.includes(id))).toEqual([`start ${id} 1`, `destroy ${id} 2`, `start ${id} 3`]);
     expect(w1.machine.boxes.get(id)).toMatchObject({ epoch: 3, state: "running" });
     expect(await b.orchestrator.get(id)).toMatchObject({ state: "running" });
-    expect(await world.store.sandboxes.lease(id)).toEqual({ workerId: "w1", epoch: 3 });
+    expect(await world.store.leases.get(id)).toEqual({ workerId: "w1", epoch: 3 });
   });
 
   it("replaces what its first driver's start left after all, and is one box", async () => {

@@ -92,7 +92,7 @@ export class Starter {
     if (hosts.get(workerId) === undefined) return;
     await this.#running.run(id, () =>
       this.#guarded(id, async (signal) => {
-        const taken = await store.sandboxes.drive(id, self, DRIVE_MS);
+        const taken = await store.creations.drive(id, self, DRIVE_MS);
         return taken === undefined ? false : this.#drive(taken, "taken over", signal);
       }),
     );
@@ -153,7 +153,7 @@ export class Starter {
     let stopped = false;
     const say = async (): Promise<void> => {
       try {
-        if ((await store.sandboxes.driveOn(id, self, DRIVE_MS)) === undefined) {
+        if ((await store.creations.driveOn(id, self, DRIVE_MS)) === undefined) {
           const now = await store.sandboxes.get(id);
           if (!stopped && (now === undefined || now.endedAt !== null)) this.cancel(id);
         }
@@ -211,7 +211,7 @@ export class Starter {
       }
       if (attempt.kind === "unsent") {
         // Given up at once, not when the time is over: others may have a way to it.
-        await store.sandboxes.driveOn(sandbox.id, self, 0);
+        await store.creations.driveOn(sandbox.id, self, 0);
         return false;
       }
       await clock.sleep(Math.min(rest, left), signal);
@@ -247,7 +247,7 @@ export class Starter {
         if (toCaissonError(error).code === "internal") throw error;
         return { kind: "nowhere", sandbox };
       }
-      if ((await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS)) === undefined) {
+      if ((await store.creations.driveOn(sandbox.id, self, DRIVE_MS)) === undefined) {
         placer.giveUp(placed);
         return { kind: "decided" };
       }
@@ -260,7 +260,7 @@ export class Starter {
         sandbox = left.sandbox;
         empty = true;
       }
-      const moved = await store.sandboxes.move(sandbox, { ...placed, placement: placed.record, driver: self });
+      const moved = await store.creations.move(sandbox, { ...placed, placement: placed.record, driver: self });
       if (moved.kind === "moved") {
         logger.info(
           { sandbox_id: sandbox.id, from: sandbox.workerId, worker_id: placed.workerId, outcome: failed.error.code },
@@ -274,7 +274,7 @@ export class Starter {
         continue;
       }
       placer.giveUp(placed);
-      const now = await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);
+      const now = await store.creations.driveOn(sandbox.id, self, DRIVE_MS);
       if (now === undefined || now.epoch !== sandbox.epoch) return { kind: "decided" };
       sandbox = now; // it was extended meanwhile
     }
@@ -287,7 +287,7 @@ export class Starter {
     before: Leaving | undefined,
   ): Promise<{ readonly kind: "left"; readonly sandbox: SandboxRecord } | Extract<Elsewhere, { kind: "unsure" | "decided" }>> {
     const { cleaner, self, store } = this.#options;
-    const raised = before === undefined ? await store.sandboxes.raise(sandbox, self, DRIVE_MS) : sandbox;
+    const raised = before === undefined ? await store.creations.raise(sandbox, self, DRIVE_MS) : sandbox;
     if (raised === undefined) return { kind: "decided" };
     const epoch = before?.epoch ?? sandbox.epoch + 1;
     if (await cleaner.destroyBox(sandbox.workerId, sandbox.id, epoch)) return { kind: "left", sandbox: raised };
@@ -304,7 +304,7 @@ export class Starter {
     }
     for (;;) {
       // Only its driver gives a creation up; that a box runs is true whoever finds it.
-      const driven = event === "started" ? undefined : await store.sandboxes.driveOn(sandbox.id, self, DRIVE_MS);
+      const driven = event === "started" ? undefined : await store.creations.driveOn(sandbox.id, self, DRIVE_MS);
       const now = event === "started" ? await store.sandboxes.get(sandbox.id) : driven;
       if (now === undefined) return true;
       if (now.epoch !== sandbox.epoch || now.workerId !== sandbox.workerId) {

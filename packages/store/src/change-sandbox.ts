@@ -1,13 +1,73 @@
-import { isTerminal } from "@caisson/contract";
+import { isTerminal, type SandboxState } from "@caisson/contract";
 import type { Kysely, UpdateQueryBuilder, UpdateResult } from "kysely";
-import type { SandboxRecord } from "./sandbox-record.ts";
-import type { SandboxChange } from "./sandbox-repository.ts";
+import type { WriteParts } from "./engine.ts";
+import { eventRow, type NewEvent } from "./event-repository.ts";
+import { endProcesses } from "./exec-log-repository.ts";
+import { decodeSandbox, type Reason, type SandboxRecord } from "./sandbox-record.ts";
 import type { Tables } from "./tables.ts";
+import { writeTogether } from "./write-together.ts";
+
+/** A change of state. */
+export interface SandboxChange {
+  readonly state: SandboxState;
+  readonly reason: Reason | null;
+  /** For transitional states: when they are forced to end, in ms from now. */
+  readonly deadlineMs: number | null;
+  /** Takes the right away from whoever holds the present epoch. */
+  readonly fence: boolean;
+  /** What the worker said of the box. */
+  readonly box?: { readonly runtime: string | null; readonly imageDigest: string | null };
+  readonly event: Pick<NewEvent, "type" | "data">;
+}
+
+/** Writes state, epoch, lease and event of a sandbox if it still has this version: all or nothing; see `SandboxRepository.apply`. */
+export async function changeSandbox(
+  db: Kysely<Tables>,
+  of: { readonly id: string; readonly version: number; readonly seen: SandboxRecord | undefined },
+  change: SandboxChange,
+  { clock, events, engine }: WriteParts,
+): Promise<SandboxRecord | undefined> {
+  const { id, version, seen } = of;
+  const ended = isTerminal(change.state);
+  const event = { ...change.event, resourceId: id, sandboxId: id };
+  const { atOnce } = engine;
+  if (atOnce !== undefined && !ended && !change.fence) {
+    return atOnce(async (at) => {
+      const now = clock.now();
+      const { shape, values, build } = changing(at, id, version, change, now);
+      const inserts = [{ table: "events", rows: [eventRow(event, now)] }] as const;
+      if (seen === undefined) {
+        const whole = { shape: `${shape} whole`, values, build: (...given: ChangeValues) => build(...given).returningAll() };
+        const row = await writeTogether(at, whole, inserts);
+        return row === undefined ? undefined : decodeSandbox(row);
+      }
+      const written = await writeTogether(
+        at,
+        { shape, values, build: (...given: ChangeValues) => build(...given).returning("id") },
+        inserts,
+      );
+      return written === undefined ? undefined : changed(seen, change, now);
+    });
+  }
+  return db.transaction().execute(async (trx) => {
+    const now = clock.now();
+    const { build, values } = changing(trx, id, version, change, now);
+    const row = await build(...values)
+      .returningAll()
+      .executeTakeFirst();
+    if (row === undefined) return undefined;
+    if (ended) await trx.deleteFrom("ports").where("sandbox_id", "=", id).execute();
+    if (change.fence) await trx.updateTable("leases").set({ epoch: row.epoch }).where("sandbox_id", "=", id).execute();
+    if (ended) await endProcesses(trx, id, now, events);
+    await events.append(trx, now, event);
+    return decodeSandbox(row);
+  });
+}
 
 type Changing = UpdateQueryBuilder<Tables, "sandboxes", "sandboxes", UpdateResult>;
 
 /** What `changing` writes. */
-export type ChangeValues = [
+type ChangeValues = [
   id: string,
   version: number,
   now: number,
@@ -19,7 +79,7 @@ export type ChangeValues = [
 ];
 
 /** The statement that writes the row of a sandbox, if it still has this version; see `executeCompiled` for shape and values. */
-export function changing(
+function changing(
   db: Kysely<Tables>,
   id: string,
   version: number,
@@ -60,7 +120,7 @@ export function changing(
 }
 
 /** A record after a change that neither ends it nor takes its right away. Whatever else may change raises the version. */
-export function changed(seen: SandboxRecord, change: SandboxChange, now: number): SandboxRecord {
+function changed(seen: SandboxRecord, change: SandboxChange, now: number): SandboxRecord {
   return {
     ...seen,
     version: seen.version + 1,

@@ -1,5 +1,5 @@
 import type { Kysely } from "kysely";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables } from "./tables.ts";
 
 /** Keys that all control planes of an installation share. They are kept as they are: they sign. */

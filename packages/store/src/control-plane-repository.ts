@@ -1,5 +1,5 @@
 import type { Kysely } from "kysely";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables } from "./tables.ts";
 
 /** One run of a control plane's process. */

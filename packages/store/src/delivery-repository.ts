@@ -2,7 +2,7 @@ import { DELIVERY_STATUSES } from "@caisson/contract";
 import type { Kysely, Selectable } from "kysely";
 import { z } from "zod";
 import { decodeNumber } from "./page-cursor.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { DeliveryTable, Tables } from "./tables.ts";
 
 /** Where a message stands. */

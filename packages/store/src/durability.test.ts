@@ -39,7 +39,7 @@ it("keeps every acknowledged write when the process is killed, and no half of on
       // Whole transactions only: each sandbox has its lease, and as many events as it has versions.
       const { items } = await store.sandboxes.list({ states: "all", metadata: {}, limit: 10_000 });
       expect(items.length).toBeGreaterThanOrEqual(acknowledged.length);
-      expect((await store.sandboxes.leased("local")).length).toBe(items.length);
+      expect((await store.leases.ofWorker("local")).length).toBe(items.length);
       const events = await store.events.after(0, 100_000);
       expect(events.length).toBe(items.reduce((sum, item) => sum + item.version, 0));
     }

@@ -1,7 +1,9 @@
 import type { Kysely } from "kysely";
 import { WrittenOrder, type EventOrder } from "./event-order.ts";
+import type { EventRepository } from "./event-repository.ts";
 import { lazySqliteTransaction, type LazyTransaction } from "./lazy-transaction.ts";
 import { SINGLE_WRITER, type Locks } from "./locks.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables } from "./tables.ts";
 
 /** Runs what only one control plane may run at a time; see `Store.singleton`. */
@@ -24,6 +26,13 @@ export interface Engine {
   readonly atOnce?: AtOnce;
   /** Ends what the engine runs beside the queries. */
   close(): Promise<void>;
+}
+
+/** What the writes of sandboxes are made with. */
+export interface WriteParts {
+  readonly clock: StoreClock;
+  readonly events: EventRepository;
+  readonly engine: Pick<Engine, "atOnce" | "locks">;
 }
 
 /** SQLite: one process, one writer. */

@@ -2,7 +2,7 @@ import { EVENT_TYPES, resourceTypeOf, type Event, type EventType } from "@caisso
 import type { Insertable, Kysely, Selectable, SelectQueryBuilder, Transaction } from "kysely";
 import { z } from "zod";
 import { WrittenOrder, type EventOrder } from "./event-order.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { EventTable, Tables } from "./tables.ts";
 
 const dataSchema = z.record(z.string(), z.unknown());

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { EventRepository, NewEvent } from "./event-repository.ts";
 import type { Engine } from "./engine.ts";
 import { decodeNumber } from "./page-cursor.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { ExecLogTable, Tables } from "./tables.ts";
 
 /** Which process. */

@@ -3,7 +3,13 @@ export { copyDatabase, type CopyDatabase, type DatabaseCopy } from "./copy-datab
 export { postgresStatus, sqliteStatus, type DatabaseStatus } from "./database-status.ts";
 export { openPostgres, type PostgresOptions, type PostgresStore } from "./open-postgres.ts";
 export type { Store } from "./store.ts";
-export type { LeasedSandbox, SandboxChange, SandboxFilter, SandboxRepository, StoreClock } from "./sandbox-repository.ts";
+export type { StoreClock } from "./store-clock.ts";
+export type { SandboxRepository } from "./sandbox-repository.ts";
+export type { SandboxChange } from "./change-sandbox.ts";
+export type { SandboxFilter, SandboxPage } from "./list-sandboxes.ts";
+export type { CreationRepository } from "./creation-repository.ts";
+export type { LeasedSandbox, LeaseRepository } from "./lease-repository.ts";
+export type { DeadlineRepository } from "./deadline-repository.ts";
 export type { PlacementRecord, Reason, SandboxRecord, SandboxSpec } from "./sandbox-record.ts";
 export { hashKey, type ApiKeyRecord, type KeyRepository, type KeyRole } from "./key-repository.ts";
 export type { EventFilter, EventPage, EventRepository, NewEvent } from "./event-repository.ts";

@@ -13,7 +13,7 @@ import { lazyPostgresTransaction, PostgresDatabase } from "./postgres/postgres-d
 import { POSTGRES_LOCKS } from "./postgres/postgres-locks.ts";
 import { SessionPool } from "./postgres/session-pool.ts";
 import { SideSession } from "./postgres/side-session.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import { KyselyStore, type Store } from "./store.ts";
 
 /** Longest time of one statement, in ms. */

@@ -5,7 +5,7 @@ import { Kysely } from "kysely";
 import { sqliteEngine } from "./engine.ts";
 import { migrate } from "./migrations.ts";
 import { SQLITE_FLAVOUR } from "./migrations/flavour.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import { SqliteDialect } from "./sqlite-dialect.ts";
 import { KyselyStore, type Store } from "./store.ts";
 import type { Tables } from "./tables.ts";

@@ -1,6 +1,6 @@
 import type { Kysely } from "kysely";
 import type { EventRepository } from "./event-repository.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables } from "./tables.ts";
 
 /** A port whose visibility was set. */

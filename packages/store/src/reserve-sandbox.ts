@@ -1,10 +1,9 @@
 import type { Amounts } from "@caisson/contract";
 import type { Insertable, Kysely, Transaction } from "kysely";
-import type { Engine } from "./engine.ts";
-import { eventRow, type EventRepository, type NewEvent } from "./event-repository.ts";
+import type { WriteParts } from "./engine.ts";
+import { eventRow, type NewEvent } from "./event-repository.ts";
 import { amountsOf, promiseAmounts, promising, roomFor } from "./reserved-amounts.ts";
 import { decodeSandbox, encodeSandbox, type PlacementRecord, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
 import type { IdempotencyKeyTable, LeaseTable, SandboxMetadataTable, SandboxTable, Tables } from "./tables.ts";
 import { writeTogether } from "./write-together.ts";
 
@@ -71,15 +70,8 @@ export async function findRepeated(
   return row.request_hash === idempotency.requestHash ? { kind: "repeated", sandbox: decodeSandbox(row) } : { kind: "key_conflict" };
 }
 
-/** What a reservation is made with. */
-export interface ReserveParts {
-  readonly clock: StoreClock;
-  readonly events: EventRepository;
-  readonly engine: Pick<Engine, "atOnce" | "locks">;
-}
-
 /** Checks key and limit, then writes sandbox, lease, key and event: all or nothing. */
-export function reserveSandbox(db: Kysely<Tables>, request: ReserveSandbox, parts: ReserveParts): Promise<Reservation> {
+export function reserveSandbox(db: Kysely<Tables>, request: ReserveSandbox, parts: WriteParts): Promise<Reservation> {
   const { clock, engine } = parts;
   if (engine.atOnce !== undefined && request.idempotency === undefined && request.maxLive === 0 && isBounded(request)) {
     return engine
@@ -89,7 +81,7 @@ export function reserveSandbox(db: Kysely<Tables>, request: ReserveSandbox, part
   return db.transaction().execute((trx) => checkAndInsert(trx, request, parts));
 }
 
-async function checkAndInsert(trx: Transaction<Tables>, request: ReserveSandbox, parts: ReserveParts): Promise<Reservation> {
+async function checkAndInsert(trx: Transaction<Tables>, request: ReserveSandbox, parts: WriteParts): Promise<Reservation> {
   const { clock, engine, events } = parts;
   if (request.idempotency !== undefined) {
     await engine.locks.named(trx, `idempotency key ${request.idempotency.key}`);

@@ -5,7 +5,8 @@ import { hashKey } from "./key-repository.ts";
 import { IDEMPOTENCY_KEY_MS, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { DEFAULT_RETENTION } from "./retention.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
-import type { SandboxChange, StoreClock } from "./sandbox-repository.ts";
+import type { SandboxChange } from "./change-sandbox.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Store } from "./store.ts";
 import { describeWorkerIdentities } from "./worker-identity-suite.ts";
 
@@ -89,8 +90,8 @@ export function describeStore(descriptor: StoreDescriptor): void {
       expect(made).toMatchObject({ state: "creating", version: 1, epoch: 1, ownerId: "me", metadata: { team: "a" }, endedAt: null });
       expect(made).toMatchObject({ createdAt: START, expiresAt: START + 60_000, deadlineAt: START + 10_000, env: { TOKEN: "secret" } });
       expect(await store.sandboxes.get("sb1")).toEqual(made);
-      expect(await store.sandboxes.leased("local")).toEqual([{ sandbox: made, epoch: 1 }]);
-      expect(await store.sandboxes.leased("other")).toEqual([]);
+      expect(await store.leases.ofWorker("local")).toEqual([{ sandbox: made, epoch: 1 }]);
+      expect(await store.leases.ofWorker("other")).toEqual([]);
       expect(await store.events.after(0, 10)).toMatchObject([
         { type: "sandbox.created", sandbox_id: "sb1", at: "2030-01-01T00:00:00.000Z" },
       ]);
@@ -141,11 +142,11 @@ export function describeStore(descriptor: StoreDescriptor): void {
       reserved(await store.sandboxes.reserve(request("sb1")));
       const gone = await store.sandboxes.apply("sb1", 1, DESTROYED);
       expect(gone?.epoch).toBe(2);
-      expect(await store.sandboxes.lease("sb1")).toEqual({ workerId: "local", epoch: 2 });
-      expect(await store.sandboxes.release("sb1", 1)).toBe(false);
-      expect(await store.sandboxes.release("sb1", 2)).toBe(true);
-      expect(await store.sandboxes.release("sb1", 2)).toBe(false);
-      expect(await store.sandboxes.lease("sb1")).toBeUndefined();
+      expect(await store.leases.get("sb1")).toEqual({ workerId: "local", epoch: 2 });
+      expect(await store.leases.release("sb1", 1)).toBe(false);
+      expect(await store.leases.release("sb1", 2)).toBe(true);
+      expect(await store.leases.release("sb1", 2)).toBe(false);
+      expect(await store.leases.get("sb1")).toBeUndefined();
       expect((await store.events.after(0, 10)).map((event) => event.type)).toEqual([
         "sandbox.created",
         "sandbox.destroyed",
@@ -181,7 +182,7 @@ export function describeStore(descriptor: StoreDescriptor): void {
       const [one] = results.flatMap((result) => (result.kind === "reserved" ? [result.sandbox.id] : []));
       await store.sandboxes.apply(one ?? "", 1, DESTROYED);
       expect((await store.sandboxes.reserve(request("sb9", { maxLive: 3 }))).kind).toBe("reserved");
-      expect(await store.sandboxes.leased("local")).toHaveLength(4);
+      expect(await store.leases.ofWorker("local")).toHaveLength(4);
     });
 
     it("pages through everything once, newest first, whatever is made or ends meanwhile", async () => {
@@ -221,29 +222,29 @@ export function describeStore(descriptor: StoreDescriptor): void {
     });
 
     it("tells what is due and when the next thing will be", async () => {
-      expect(await store.sandboxes.nextDue()).toBeUndefined();
+      expect(await store.deadlines.next()).toBeUndefined();
       reserved(await store.sandboxes.reserve(request("sb1")));
-      expect(await store.sandboxes.nextDue()).toBe(START + 10_000);
-      expect(await store.sandboxes.due(10)).toEqual([]);
+      expect(await store.deadlines.next()).toBe(START + 10_000);
+      expect(await store.deadlines.due(10)).toEqual([]);
       now += 10_000;
-      expect((await store.sandboxes.due(10)).map((row) => row.id)).toEqual(["sb1"]);
+      expect((await store.deadlines.due(10)).map((row) => row.id)).toEqual(["sb1"]);
       await store.sandboxes.apply("sb1", 1, RUNNING);
-      expect(await store.sandboxes.due(10)).toEqual([]);
-      expect(await store.sandboxes.nextDue()).toBe(START + 60_000);
+      expect(await store.deadlines.due(10)).toEqual([]);
+      expect(await store.deadlines.next()).toBe(START + 60_000);
       expect(await store.sandboxes.extend("sb1", 1, 1)).toBeUndefined();
       expect(await store.sandboxes.extend("sb1", 2, 90_000)).toMatchObject({ expiresAt: START + 100_000, version: 3 });
       now = START + 100_000;
-      expect((await store.sandboxes.due(10)).map((row) => row.id)).toEqual(["sb1"]);
+      expect((await store.deadlines.due(10)).map((row) => row.id)).toEqual(["sb1"]);
       await store.sandboxes.apply("sb1", 3, DESTROYED);
-      expect(await store.sandboxes.due(10)).toEqual([]);
-      expect(await store.sandboxes.nextDue()).toBeUndefined();
+      expect(await store.deadlines.due(10)).toEqual([]);
+      expect(await store.deadlines.next()).toBeUndefined();
       expect(await store.sandboxes.extend("sb1", 4, 1)).toBeUndefined();
     });
 
     it.runIf(descriptor.ownTime)("moves deadlines with the clock, in one step with whoever reads the new time", async () => {
       reserved(await store.sandboxes.reserve(request("sb1", { idempotency: { key: "k", requestHash: "h" } })));
       const [, made] = await Promise.all([
-        store.sandboxes.shiftDeadlines(3_600_000, () => {
+        store.deadlines.shift(3_600_000, () => {
           now += 3_600_000;
         }),
         store.sandboxes.reserve(request("sb2")),
@@ -260,7 +261,7 @@ export function describeStore(descriptor: StoreDescriptor): void {
       reserved(await store.sandboxes.reserve(request("sbleft")));
       reserved(await store.sandboxes.reserve(request("sblive")));
       await store.sandboxes.apply("sbgone", 1, DESTROYED);
-      await store.sandboxes.release("sbgone", 2);
+      await store.leases.release("sbgone", 2);
       await store.sandboxes.apply("sbleft", 1, DESTROYED);
       expect(await store.purge()).toEqual({ sandboxes: 0, keys: 0, events: 0, processes: 0, deliveries: 0, more: false });
       now += DEFAULT_RETENTION.endedMs + 1;

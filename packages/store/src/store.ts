@@ -1,14 +1,18 @@
 import { sql, type Kysely } from "kysely";
 import { ClusterSecretRepository } from "./cluster-secret-repository.ts";
 import { ControlPlaneRepository } from "./control-plane-repository.ts";
+import { CreationRepository } from "./creation-repository.ts";
+import { DeadlineRepository } from "./deadline-repository.ts";
 import { DeliveryRepository } from "./delivery-repository.ts";
 import { EventRepository } from "./event-repository.ts";
 import { ExecLogRepository } from "./exec-log-repository.ts";
 import { KeyRepository } from "./key-repository.ts";
 import type { Engine, Singleton } from "./engine.ts";
+import { LeaseRepository } from "./lease-repository.ts";
 import { PortRepository } from "./port-repository.ts";
 import { DEFAULT_RETENTION, purge, type Purged, type Retention } from "./retention.ts";
-import { SandboxRepository, type StoreClock } from "./sandbox-repository.ts";
+import { SandboxRepository } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables } from "./tables.ts";
 import { WebhookRepository } from "./webhook-repository.ts";
 import { WorkerIdentityRepository } from "./worker-identity-repository.ts";
@@ -17,6 +21,9 @@ import { WorkerRepository } from "./worker-repository.ts";
 /** Everything that is kept. What a method resolved is on disk. */
 export interface Store extends AsyncDisposable {
   readonly sandboxes: SandboxRepository;
+  readonly creations: CreationRepository;
+  readonly leases: LeaseRepository;
+  readonly deadlines: DeadlineRepository;
   readonly events: EventRepository;
   readonly execLog: ExecLogRepository;
   readonly webhooks: WebhookRepository;
@@ -44,6 +51,9 @@ export interface Store extends AsyncDisposable {
 /** The store over any Kysely database that has our tables. */
 export class KyselyStore implements Store {
   readonly sandboxes: SandboxRepository;
+  readonly creations: CreationRepository;
+  readonly leases: LeaseRepository;
+  readonly deadlines: DeadlineRepository;
   readonly events: EventRepository;
   readonly execLog: ExecLogRepository;
   readonly webhooks: WebhookRepository;
@@ -66,7 +76,10 @@ export class KyselyStore implements Store {
     const { locks } = engine;
     this.singleton = engine.singleton;
     this.events = new EventRepository(db, clock, engine.order);
-    this.sandboxes = new SandboxRepository(db, clock, this.events, engine);
+    this.sandboxes = new SandboxRepository(db, { clock, events: this.events, engine });
+    this.creations = new CreationRepository(db, clock, this.events);
+    this.leases = new LeaseRepository(db, clock, this.events);
+    this.deadlines = new DeadlineRepository(db, clock, locks);
     this.execLog = new ExecLogRepository(db, clock, this.events, engine);
     this.webhooks = new WebhookRepository(db, clock, this.events, locks);
     this.deliveries = new DeliveryRepository(db, clock);

@@ -3,7 +3,7 @@ import type { Kysely, Selectable, Transaction } from "kysely";
 import { z } from "zod";
 import type { EventRepository } from "./event-repository.ts";
 import type { Locks } from "./locks.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables, WebhookTable } from "./tables.ts";
 
 /** What can be said of a webhook. */

@@ -2,7 +2,7 @@ import { WORKER_CREDENTIALS, WORKER_STATES, type WorkerState } from "@caisson/co
 import type { Kysely, Selectable, Transaction } from "kysely";
 import { z } from "zod";
 import type { EventRepository } from "./event-repository.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables, WorkerRefreshTokenTable, WorkerTable } from "./tables.ts";
 import type {
   Issued,

@@ -3,7 +3,7 @@ import type { Kysely, Selectable, Transaction } from "kysely";
 import type { EventRepository } from "./event-repository.ts";
 import { removeWorker, type Removal } from "./remove-worker.ts";
 import { recountWorker, sumOfLeases } from "./reserved-amounts.ts";
-import type { StoreClock } from "./sandbox-repository.ts";
+import type { StoreClock } from "./store-clock.ts";
 import type { Tables, WorkerTable } from "./tables.ts";
 import { decodeWorker, encodeWorker, newWorker, type WorkerRecord } from "./worker-record.ts";
 

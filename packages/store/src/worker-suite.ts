@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { MoveSandbox } from "./move-sandbox.ts";
 import type { ReserveSandbox } from "./reserve-sandbox.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
-import type { SandboxChange } from "./sandbox-repository.ts";
+import type { SandboxChange } from "./change-sandbox.ts";
 import type { StoreDescriptor } from "./store-suite.ts";
 import type { Store } from "./store.ts";
 import { NO_AMOUNTS } from "./worker-record.ts";
@@ -191,7 +191,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
         const made = await reserve(id, worker, { metadata, bounds: room, ownerId: `owner of ${id}` });
         expect(await store.sandboxes.get(id)).toEqual(made);
         expect(made).toMatchObject({ workerId: worker, createdAt: now });
-        expect(await store.sandboxes.lease(id)).toEqual({ workerId: worker, epoch: 1 });
+        expect(await store.leases.get(id)).toEqual({ workerId: worker, epoch: 1 });
       }
       expect((await store.sandboxes.list({ states: "all", metadata: { b: "2" }, limit: 9 })).items.map(({ id }) => id)).toEqual(["sb4"]);
       expect((await reserved("x"))?.vcpus).toBeCloseTo(0.2);
@@ -211,9 +211,9 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       const id = one?.id ?? "";
       const ended = await store.sandboxes.apply(id, 1, ENDED);
       expect((await reserved("w"))?.sandboxes).toBe(3);
-      expect(await store.sandboxes.release(id, 1)).toBe(false);
-      expect(await store.sandboxes.release(id, ended?.epoch ?? 0)).toBe(true);
-      expect(await store.sandboxes.release(id, ended?.epoch ?? 0)).toBe(false);
+      expect(await store.leases.release(id, 1)).toBe(false);
+      expect(await store.leases.release(id, ended?.epoch ?? 0)).toBe(true);
+      expect(await store.leases.release(id, ended?.epoch ?? 0)).toBe(false);
       expect(await reserved("w")).toMatchObject({ sandboxes: 2, memory_mb: 128 });
       expect(await store.workers.recount("w")).toBe(false);
     });
@@ -234,7 +234,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
         expect(await store.sandboxes.reserve(request("sb1", "w", at(10)))).toEqual({ kind: "worker_full" });
         expect(await told()).toEqual([]);
         expect(await labelled()).toEqual([]);
-        expect(await store.sandboxes.lease("sb1")).toBeUndefined();
+        expect(await store.leases.get("sb1")).toBeUndefined();
         if (idempotency !== undefined) expect(await store.sandboxes.repeated(idempotency)).toBeUndefined();
 
         const reservation = await store.sandboxes.reserve(request("sb1", "w", at(1_000)));
@@ -244,8 +244,8 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
         expect(made).toMatchObject({ metadata: { team: "a", stage: "b", none: "" }, env: { TOKEN: "secret" }, version: 1, epoch: 1 });
         expect(await labelled()).toEqual([made]);
         expect(await told()).toMatchObject([{ sandbox_id: "sb1", data: { worker_id: "w", image: "host" } }]);
-        expect(await store.sandboxes.leased("w")).toEqual([{ sandbox: made, epoch: 1 }]);
-        expect(await store.sandboxes.driveOn("sb1", "a", 1_000)).toEqual(made);
+        expect(await store.leases.ofWorker("w")).toEqual([{ sandbox: made, epoch: 1 }]);
+        expect(await store.creations.driveOn("sb1", "a", 1_000)).toEqual(made);
         if (idempotency !== undefined) expect(await store.sandboxes.repeated(idempotency)).toEqual({ kind: "repeated", sandbox: made });
       },
     );
@@ -286,10 +286,10 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       await online("w");
       await online("v");
       const seen = await reserve("sb1", "w", { bounds: NO_AMOUNTS });
-      expect((await store.sandboxes.move(seen, move("v", { driver: "b" }))).kind).toBe("lost");
-      expect((await store.sandboxes.move(seen, move("v", { bounds: bounds({ memory_mb: 127 }) }))).kind).toBe("worker_full");
+      expect((await store.creations.move(seen, move("v", { driver: "b" }))).kind).toBe("lost");
+      expect((await store.creations.move(seen, move("v", { bounds: bounds({ memory_mb: 127 }) }))).kind).toBe("worker_full");
       expect(await store.sandboxes.get("sb1")).toEqual(seen);
-      const both = await Promise.all([1, 2].map(() => store.sandboxes.move(seen, move("v"))));
+      const both = await Promise.all([1, 2].map(() => store.creations.move(seen, move("v"))));
       expect(both.map(({ kind }) => kind).toSorted()).toEqual(["lost", "moved"]);
       const now1 = await store.sandboxes.get("sb1");
       expect(now1).toMatchObject({
@@ -299,7 +299,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
         previewDomain: "x.example.org",
         spec: { resources: { memoryMb: 128 } },
       });
-      expect(await store.sandboxes.lease("sb1")).toEqual({ workerId: "v", epoch: 2 });
+      expect(await store.leases.get("sb1")).toEqual({ workerId: "v", epoch: 2 });
       expect([await reserved("w"), await reserved("v")]).toEqual([
         { ...NO_AMOUNTS, vcpus: expect.closeTo(0) },
         { ...NO_AMOUNTS, sandboxes: 1, memory_mb: 128 },
@@ -309,44 +309,44 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
         data: { from: "w", worker_id: "v", epoch: 2 },
       });
       now += 4_000;
-      if (now1 !== undefined) expect((await store.sandboxes.move(now1, move("w"))).kind).toBe("lost");
+      if (now1 !== undefined) expect((await store.creations.move(now1, move("w"))).kind).toBe("lost");
     });
 
     it("raises the epoch of a creation and its lease by two, for its driver, once", async () => {
       const seen = await reserve("sb1", "w");
-      expect(await store.sandboxes.raise(seen, "b", 4_000)).toBeUndefined();
+      expect(await store.creations.raise(seen, "b", 4_000)).toBeUndefined();
       expect(await store.sandboxes.get("sb1")).toEqual(seen);
       now += 3_999;
-      const both = await Promise.all([1, 2].map(() => store.sandboxes.raise(seen, "a", 4_000)));
+      const both = await Promise.all([1, 2].map(() => store.creations.raise(seen, "a", 4_000)));
       expect(both.filter((one) => one !== undefined)).toHaveLength(1);
       expect(await store.sandboxes.get("sb1")).toMatchObject({ epoch: 3, version: 2, state: "creating", workerId: "w" });
-      expect(await store.sandboxes.lease("sb1")).toEqual({ workerId: "w", epoch: 3 });
+      expect(await store.leases.get("sb1")).toEqual({ workerId: "w", epoch: 3 });
       now += 3_999;
-      expect(await store.sandboxes.undriven(10)).toEqual([]);
+      expect(await store.creations.undriven(10)).toEqual([]);
       await store.sandboxes.apply("sb1", 2, ENDED);
-      expect(await store.sandboxes.raise({ id: "sb1", epoch: 4 }, "a", 4_000)).toBeUndefined();
+      expect(await store.creations.raise({ id: "sb1", epoch: 4 }, "a", 4_000)).toBeUndefined();
     });
 
     it("gives a creation one driver at a time, and tells which ones have none", async () => {
       await reserve("sb1", "w");
-      expect(await store.sandboxes.drive("sb1", "b", 4_000)).toBeUndefined();
-      expect(await store.sandboxes.driveOn("sb1", "b", 4_000)).toBeUndefined();
+      expect(await store.creations.drive("sb1", "b", 4_000)).toBeUndefined();
+      expect(await store.creations.driveOn("sb1", "b", 4_000)).toBeUndefined();
       now += 3_000;
-      expect(await store.sandboxes.driveOn("sb1", "a", 4_000)).toBeDefined();
+      expect(await store.creations.driveOn("sb1", "a", 4_000)).toBeDefined();
       now += 3_999;
-      expect(await store.sandboxes.undriven(10)).toEqual([]);
+      expect(await store.creations.undriven(10)).toEqual([]);
       now += 1;
-      expect((await store.sandboxes.undriven(10)).map(({ id }) => id)).toEqual(["sb1"]);
+      expect((await store.creations.undriven(10)).map(({ id }) => id)).toEqual(["sb1"]);
       // Late, but nobody else came.
-      expect(await store.sandboxes.driveOn("sb1", "a", 1)).toBeDefined();
+      expect(await store.creations.driveOn("sb1", "a", 1)).toBeDefined();
       now += 1;
-      const taken = await Promise.all(["b", "c"].map((id) => store.sandboxes.drive("sb1", id, 4_000)));
+      const taken = await Promise.all(["b", "c"].map((id) => store.creations.drive("sb1", id, 4_000)));
       expect(taken.filter((one) => one !== undefined)).toHaveLength(1);
-      expect(await store.sandboxes.driveOn("sb1", "a", 4_000)).toBeUndefined();
+      expect(await store.creations.driveOn("sb1", "a", 4_000)).toBeUndefined();
       await store.sandboxes.apply("sb1", 1, ENDED);
       now += 10_000;
-      expect(await store.sandboxes.undriven(10)).toEqual([]);
-      expect(await store.sandboxes.drive("sb1", "a", 4_000)).toBeUndefined();
+      expect(await store.creations.undriven(10)).toEqual([]);
+      expect(await store.creations.drive("sb1", "a", 4_000)).toBeUndefined();
     });
 
     it("is not removed with sandboxes, and takes none when it was", async () => {
@@ -373,8 +373,8 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       await reserve("sb2", "v");
       const seen = await store.workers.get("w");
       await store.workers.change("w", seen?.version ?? 0, { state: "unreachable" });
-      const ids = async (...args: Parameters<typeof store.sandboxes.ofWorkers>): Promise<string[]> =>
-        (await store.sandboxes.ofWorkers(...args)).map(({ id }) => id);
+      const ids = async (...args: Parameters<typeof store.leases.sandboxesOf>): Promise<string[]> =>
+        (await store.leases.sandboxesOf(...args)).map(({ id }) => id);
       expect(await ids({ states: ["unreachable"] }, ["creating"], 10)).toEqual(["sb1"]);
       expect(await ids({ states: ["unreachable"] }, ["running"], 10)).toEqual([]);
       expect(await ids({ ids: ["v", "w"] }, ["creating"], 10)).toEqual(["sb1", "sb2"]);
@@ -391,7 +391,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       now += 8 * 86_400_000;
       await store.purge();
       expect((await store.workers.list({ states: ["removed", "online"] })).map(({ id }) => id)).toEqual(["u", "w"]);
-      await store.sandboxes.release("sb1", 2);
+      await store.leases.release("sb1", 2);
       await store.purge();
       expect((await store.workers.list({ states: ["removed", "online"] })).map(({ id }) => id)).toEqual(["u"]);
     });

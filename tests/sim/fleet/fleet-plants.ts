@@ -8,7 +8,8 @@ import {
   type Transition,
 } from "@caisson/contract";
 import type { WorkerSession } from "@caisson/control";
-import type { SandboxRepository, Store, WorkerRecord, WorkerRepository } from "@caisson/store";
+import type { Store, WorkerRecord } from "@caisson/store";
+import { changed, withRepository } from "../changed.ts";
 
 /** A bug put in on purpose, to prove that the simulator would find it. */
 export interface FleetPlant {
@@ -24,24 +25,6 @@ export interface FleetPlant {
   readonly partition?: true;
   /** Workers forget which epochs they have seen. */
   readonly forgetful?: true;
-}
-
-/** An object some of whose properties are others. */
-function changed<T extends object>(target: T, change: Partial<T>): T {
-  return new Proxy(target, {
-    get: (whole, key) => {
-      const value = Reflect.get(key in change ? change : whole, key) as unknown;
-      return typeof value === "function" ? (value.bind(whole) as unknown) : value;
-    },
-  });
-}
-
-function withSandboxes(change: (sandboxes: SandboxRepository) => Partial<SandboxRepository>): FleetPlant {
-  return { store: (store) => changed(store, { sandboxes: changed(store.sandboxes, change(store.sandboxes)) }) };
-}
-
-function withWorkers(change: (workers: WorkerRepository) => Partial<WorkerRepository>): FleetPlant {
-  return { store: (store) => changed(store, { workers: changed(store.workers, change(store.workers)) }) };
 }
 
 function withHost(change: (host: SandboxHost) => Partial<SandboxHost>): FleetPlant {
@@ -113,12 +96,15 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
   },
   "a reservation that asks for no room": {
     within: 300,
-    plant: withSandboxes((sandboxes) => ({
-      reserve: (request) => {
-        const { bounds: _, ...rest } = request;
-        return sandboxes.reserve(rest);
-      },
-    })),
+    plant: {
+      store: (store) =>
+        withRepository(store, "sandboxes", (sandboxes) => ({
+          reserve: (request) => {
+            const { bounds: _, ...rest } = request;
+            return sandboxes.reserve(rest);
+          },
+        })),
+    },
   },
   "a drain that nobody looks at": {
     within: 300,
@@ -134,12 +120,15 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
   },
   "a lost fence": {
     within: 300,
-    plant: withSandboxes((sandboxes) => ({
-      apply: async (id, _version, change) => {
-        const now = await sandboxes.get(id);
-        return now === undefined ? undefined : sandboxes.apply(id, now.version, change);
-      },
-    })),
+    plant: {
+      store: (store) =>
+        withRepository(store, "sandboxes", (sandboxes) => ({
+          apply: async (id, _version, change) => {
+            const now = await sandboxes.get(id);
+            return now === undefined ? undefined : sandboxes.apply(id, now.version, change);
+          },
+        })),
+    },
   },
   "a destroy that does not win": {
     within: 300,
@@ -159,15 +148,21 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
   },
   "a worker called silent that was heard": {
     within: 300,
-    plant: withWorkers((workers) => ({
-      silent: () => workers.silent(5_000),
-      change: (id, version, change) => {
-        const { silentMs: _, ...rest } = change;
-        return workers.change(id, version, rest);
-      },
-    })),
+    plant: {
+      store: (store) =>
+        withRepository(store, "workers", (workers) => ({
+          silent: () => workers.silent(5_000),
+          change: (id, version, change) => {
+            const { silentMs: _, ...rest } = change;
+            return workers.change(id, version, rest);
+          },
+        })),
+    },
   },
-  "leases that are never released": { within: 100, plant: withSandboxes(() => ({ release: () => Promise.resolve(false) })) },
+  "leases that are never released": {
+    within: 100,
+    plant: { store: (store) => withRepository(store, "leases", () => ({ release: () => Promise.resolve(false) })) },
+  },
   "an end that no event tells": {
     within: 100,
     plant: {
@@ -186,16 +181,18 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
   "a creation that nobody goes on with": {
     within: 300,
     plant: {
-      ...withSandboxes((sandboxes) => ({
-        undriven: () => Promise.resolve([]),
-        drive: () => Promise.resolve(undefined),
-        due: async (limit) => (await sandboxes.due(limit)).filter((row) => row.state !== "creating" || row.deadlineAt === null),
-      })),
+      store: (store) =>
+        changed(store, {
+          creations: changed(store.creations, { undriven: () => Promise.resolve([]), drive: () => Promise.resolve(undefined) }),
+          deadlines: changed(store.deadlines, {
+            due: async (limit) => (await store.deadlines.due(limit)).filter((row) => row.state !== "creating" || row.deadlineAt === null),
+          }),
+        }),
     },
   },
   "time that passes for nobody": {
     within: 100,
-    plant: withSandboxes(() => ({ due: () => Promise.resolve([]) })),
+    plant: { store: (store) => withRepository(store, "deadlines", () => ({ due: () => Promise.resolve([]) })) },
   },
   "a worker removed with what it has": {
     within: 600,

@@ -40,7 +40,7 @@ export function fleetStore(given: {
   };
   const store = simStore(database.store, process, simulation, faults, wrote, (method, args) => {
     if (method === "undriven" && ledger.creating === 0) return NOTHING;
-    if (method !== "ofWorkers") return undefined;
+    if (method !== "sandboxesOf") return undefined;
     const { states } = args[0] as { readonly states?: readonly WorkerState[] };
     return states !== undefined && !ledger.anyWorker(states) ? NOTHING : undefined;
   });

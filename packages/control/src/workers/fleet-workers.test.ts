@@ -80,7 +80,7 @@ describe("removing", () => {
     expect(await world.until(a.orchestrator.workers.remove("w1", { force: true }))).toMatchObject({ state: "removed" });
     expect(worker.machine.boxes.size).toBe(0);
     expect(await a.orchestrator.get(id)).toMatchObject({ state: "destroyed" });
-    expect(await world.store.sandboxes.lease(id)).toBeUndefined();
+    expect(await world.store.leases.get(id)).toBeUndefined();
     await world.pass(6_000);
     for (const session of sessions) expect(session.ended.reason).toMatchObject({ code: "unauthorized" });
     expect([...a.hosts.ids(), ...b.hosts.ids()]).toEqual([]);
@@ -96,7 +96,7 @@ describe("removing", () => {
     worker.cutOff();
     expect(await world.until(a.orchestrator.workers.remove("w1", { force: true }))).toMatchObject({ state: "removed" });
     await world.pass(6_000);
-    expect(await world.store.sandboxes.lease(id)).toBeUndefined();
+    expect(await world.store.leases.get(id)).toBeUndefined();
     await expect(worker.link(a)).rejects.toMatchObject({ code: "unauthorized" });
     await expect(worker.link(a)).rejects.toMatchObject({ code: "unauthorized" });
     expect(await world.events("worker.refused")).toMatchObject([{ resource_id: "w1", data: { reason: "removed" } }]);

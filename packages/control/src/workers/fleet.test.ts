@@ -233,10 +233,10 @@ describe("silence", () => {
     const begun = world.clock.monotonic();
     expect(await world.until(a.orchestrator.destroy(unwanted.id))).toMatchObject({ state: "destroyed" });
     expect(world.clock.monotonic() - begun).toBeLessThan(100);
-    expect(await world.store.sandboxes.lease(unwanted.id)).toBeUndefined();
+    expect(await world.store.leases.get(unwanted.id)).toBeUndefined();
     await world.pass(60_000);
     expect(await a.orchestrator.get(short.id)).toMatchObject({ state: "expired" });
-    expect(await world.store.sandboxes.lease(short.id)).toBeUndefined();
+    expect(await world.store.leases.get(short.id)).toBeUndefined();
     expect((await worker.shown(a)).reserved.sandboxes).toBe(1);
     expect(worker.machine.boxes.size).toBe(3);
     await worker.link(a);

@@ -158,7 +158,7 @@ export class Fleet {
   async #takeOver(workerId: string, after: "start" | "death"): Promise<void> {
     const { logger, recorder, signal, store } = this.#options;
     try {
-      const live = (await store.sandboxes.leased(workerId)).filter(({ sandbox }) => isRouted(sandbox.state));
+      const live = (await store.leases.ofWorker(workerId)).filter(({ sandbox }) => isRouted(sandbox.state));
       const ids = live.map(({ sandbox }) => sandbox.id);
       await (after === "start" ? recorder.takeOver(ids) : recorder.inherit(ids));
     } catch (error) {

@@ -142,7 +142,7 @@ export class LinkSession implements WorkerSession {
     const { of, refusals, store } = this.#options;
     this.#ended.signal.throwIfAborted();
     if (this.#run === undefined) throw new CaissonError("forbidden", "A worker says first that it is there.");
-    const lease = await store.sandboxes.lease(id);
+    const lease = await store.leases.get(id);
     const row = await store.sandboxes.get(id);
     if (row !== undefined && lease?.workerId === of.workerId && lease.epoch === epoch) return row;
     // A lower epoch is no lie but late: what it once had it may still speak of.

@@ -105,7 +105,7 @@ export class WorkerMonitor {
     const late = await store.workers.silent(settings.lateAfterMs);
     if (late.length === 0) return false;
     const workers = late.map(({ id }) => id);
-    const found = await store.sandboxes.ofWorkers({ ids: workers }, ["running"], BATCH);
+    const found = await store.leases.sandboxesOf({ ids: workers }, ["running"], BATCH);
     for (const sandbox of found) {
       const reason = { code: "worker_unavailable", message: `Its worker ${sandbox.workerId} has not been heard of lately.` };
       await states.observe(sandbox, "agent_lost", { reason });
@@ -116,11 +116,11 @@ export class WorkerMonitor {
   /** Sandboxes of workers that cannot be reached or are removed; whether there are more. */
   async #lost(): Promise<boolean> {
     const { cleaner, states, store } = this.#options;
-    const missing = await store.sandboxes.ofWorkers({ states: ["unreachable"] }, ALIVE, BATCH);
+    const missing = await store.leases.sandboxesOf({ states: ["unreachable"] }, ALIVE, BATCH);
     for (const sandbox of missing) await states.observe(sandbox, "worker_unreachable");
-    const without = await store.sandboxes.ofWorkers({ states: ["removed"] }, ["creating", "missing", ...ALIVE], BATCH);
+    const without = await store.leases.sandboxesOf({ states: ["removed"] }, ["creating", "missing", ...ALIVE], BATCH);
     for (const sandbox of without) await states.observe(sandbox, "destroy_requested");
-    const ended = await store.sandboxes.ofWorkers({ states: ["unreachable", "removed"] }, ENDED, BATCH);
+    const ended = await store.leases.sandboxesOf({ states: ["unreachable", "removed"] }, ENDED, BATCH);
     await Promise.all(ended.map((sandbox) => cleaner.clean(sandbox)));
     return Math.max(missing.length, without.length) === BATCH;
   }
@@ -138,7 +138,7 @@ export class WorkerMonitor {
   /** Creations whose control plane died, or cannot say that it lives. */
   async #takeOver(): Promise<number> {
     const { starter, store } = this.#options;
-    for (const sandbox of await store.sandboxes.undriven(BATCH)) void starter.takeOver(sandbox);
+    for (const sandbox of await store.creations.undriven(BATCH)) void starter.takeOver(sandbox);
     return CREATIONS_EVERY_MS;
   }
 }

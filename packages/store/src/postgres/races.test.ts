@@ -3,7 +3,7 @@ import { TestPostgres } from "@caisson/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { openPostgres, type PostgresStore } from "../open-postgres.ts";
 import type { ReserveSandbox } from "../reserve-sandbox.ts";
-import type { SandboxChange } from "../sandbox-repository.ts";
+import type { SandboxChange } from "../change-sandbox.ts";
 
 let postgres: TestPostgres;
 let stores: PostgresStore[] = [];
@@ -106,13 +106,13 @@ it("hands what is due to one control plane each, and to another when that one do
     const [one, other] = both as [PostgresStore, PostgresStore];
     for (let i = 0; i < 30; i += 1) await one.sandboxes.reserve(request(`sb${i}`, { ttlMs: 1 }));
     now += 10_000;
-    const taken = await Promise.all([one, other, one, other].map((store) => store.sandboxes.due(10)));
+    const taken = await Promise.all([one, other, one, other].map((store) => store.deadlines.due(10)));
     const ids = (of: number): string[] => (taken[of] ?? []).map((row) => row.id);
     const others = new Set([...ids(1), ...ids(3)]);
     expect([...ids(0), ...ids(2)].filter((id) => others.has(id))).toEqual([]);
     expect(ids(0).length + ids(1).length).toBe(20);
     now += 5_000;
-    expect(await other.sandboxes.due(100)).toHaveLength(30);
+    expect(await other.deadlines.due(100)).toHaveLength(30);
   } finally {
     await Promise.all(both.map((store) => store.close()));
   }
