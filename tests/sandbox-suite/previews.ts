@@ -1,23 +1,11 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import type { PortList, Process, Sandbox } from "@caisson/contract";
+import type { PortList, Sandbox } from "@caisson/contract";
 import { ask, begin } from "@caisson/testkit";
-import { beforeAll, expect, it, vi } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import type { ApiAccess } from "../harness/api-access.ts";
+import { showPort } from "../harness/shown-port.ts";
 import type { SandboxTarget } from "./sandbox-target.ts";
-
-/** Events that never end at /events, an echo of raw bytes behind every upgrade, else what was asked. */
-const PROGRAM = `
-const server = require("node:http").createServer((message, response) => {
-  if (message.url === "/events") response.writeHead(200, { "content-type": "text/event-stream" }).write("data: 1\\n\\n");
-  else response.end(message.url);
-});
-server.on("upgrade", (message, socket) => {
-  socket.write("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n");
-  socket.pipe(socket);
-});
-server.listen(8000, "127.0.0.1");
-`;
 
 /** What a port shows over HTTP, by host and by path. */
 export function previews(target: () => SandboxTarget): void {
@@ -25,19 +13,6 @@ export function previews(target: () => SandboxTarget): void {
   beforeAll(() => {
     ({ api } = target());
   });
-
-  async function startSandbox(): Promise<{ sandbox: Sandbox; host: string; get: (path: string) => ReturnType<typeof ask> }> {
-    const sandbox = await target().createInfo();
-    const host = `8000-${sandbox.id}.localhost`;
-    const get = (path: string): ReturnType<typeof ask> => ask(api.url, path, { host, headers: { "x-api-key": api.apiKey } });
-    await api.json<Process>("POST", `/sandboxes/${sandbox.id}/exec`, {
-      command: "node",
-      args: ["-e", PROGRAM],
-      background: true,
-    });
-    await vi.waitFor(async () => expect((await get("/")).status).toBe(200), { timeout: 40_000, interval: 100 });
-    return { sandbox, host, get };
-  }
 
   /** A connection behind an upgrade; what it got is in `text`. */
   async function upgraded(host: string): Promise<{ socket: Socket; next: () => Promise<string> }> {
@@ -53,7 +28,8 @@ export function previews(target: () => SandboxTarget): void {
   }
 
   it("lists the port, shows it by host and by path, and keeps the sandbox's time to live", async () => {
-    const { sandbox, get } = await startSandbox();
+    const sandbox = await target().createInfo();
+    const { get } = await showPort(api, sandbox);
     const { items } = await api.json<PortList>("GET", `/sandboxes/${sandbox.id}/ports`);
     const url: unknown = expect.stringMatching(new RegExp(`^http://8000-${sandbox.id}\\.localhost:\\d+/$`));
     const seen = { port: 8000, address: "127.0.0.1", listening: true, user: "user", published: false, public: false, url };
@@ -67,7 +43,8 @@ export function previews(target: () => SandboxTarget): void {
   });
 
   it("ends every open connection with the sandbox, and answers 410 afterwards", async () => {
-    const { sandbox, host, get } = await startSandbox();
+    const sandbox = await target().createInfo();
+    const { host, get } = await showPort(api, sandbox);
     await api.json("PUT", `/sandboxes/${sandbox.id}/ports/8000`, { public: true });
     const events = await begin(api.url, "/events", { host });
     expect(String((await once(events, "data"))[0])).toBe("data: 1\n\n");
