@@ -1,5 +1,6 @@
 import type { Amounts, Resources } from "@caisson/contract";
 import type { Kysely, Transaction, UpdateQueryBuilder, UpdateResult } from "kysely";
+import { lockWorker } from "./lock-worker.ts";
 import type { Tables } from "./tables.ts";
 
 /** What a sandbox with these limits is promised. */
@@ -96,12 +97,7 @@ export async function sumOfLeases(trx: Transaction<Tables>, workerId: string): P
 /** Sets the counters of a worker to the sum of its leases; whether they were wrong. */
 export async function recountWorker(trx: Transaction<Tables>, workerId: string): Promise<boolean> {
   // Locks the row first: whoever makes or ends a lease changes it in the same transaction, so the sum is read when none is under way.
-  const row = await trx
-    .updateTable("workers")
-    .set((set) => ({ version: set.ref("version") }))
-    .where("id", "=", workerId)
-    .returning(["reserved_sandboxes", "reserved_memory_mb", "reserved_vcpus", "reserved_disk_mb"])
-    .executeTakeFirst();
+  const row = await lockWorker(trx, workerId);
   if (row === undefined) return false;
   const sum = await sumOfLeases(trx, workerId);
   const right =

@@ -1,11 +1,23 @@
 import { WORKER_CREDENTIALS, WORKER_STATES, type WorkerState } from "@caisson/contract";
-import type { Kysely, Selectable, Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import type { EventRepository } from "./event-repository.ts";
+import { lockWorker, type LockedWorker } from "./lock-worker.ts";
+import {
+  REMEMBERED_MS,
+  confirmToken,
+  findToken,
+  forgetRevoked,
+  holdsCredentials,
+  holdsFamily,
+  issueToken,
+  revokeTokens,
+  wasReplaced,
+  wasUsed,
+} from "./refresh-tokens.ts";
 import type { StoreClock } from "./store-clock.ts";
-import type { Tables, WorkerRefreshTokenTable, WorkerTable } from "./tables.ts";
+import type { Tables } from "./tables.ts";
 import type {
-  Issued,
   NewInvitation,
   NewRefreshToken,
   NewRegistration,
@@ -15,16 +27,10 @@ import type {
 } from "./worker-identity-record.ts";
 import { encodeWorker, newWorker } from "./worker-record.ts";
 
-/** How long used and expired tokens are remembered, so that their reuse can be told from nonsense, in ms. */
-const REMEMBERED_MS = 30 * 86_400_000;
-/** Most answers to one refresh token of which none was seen in use. */
-const MAX_UNCONFIRMED = 4;
-
 const stateSchema = z.enum(WORKER_STATES);
 const credentialSchema = z.enum(WORKER_CREDENTIALS).nullable();
 
 type Trx = Transaction<Tables>;
-type TokenRow = Selectable<WorkerRefreshTokenTable>;
 
 /**
  * Who may be a worker: one-time tokens, refresh tokens, revocations, used nonces. All changes that concern one worker take the
@@ -118,25 +124,16 @@ export class WorkerIdentityRepository {
       const worker = await lockWorker(trx, workerId);
       const { id: family, tenant_id: tenantId } = invitation;
       if (invitation.used_at !== null) {
-        const confirmed = await trx
-          .selectFrom("worker_refresh_tokens")
-          .select("id")
-          .where("family", "=", family)
-          .where((where) => where.or([where("confirmed_at", "is not", null), where("revoked_at", "is not", null)]))
-          .executeTakeFirst();
+        const used = await wasUsed(trx, family);
         const removed = worker === undefined || worker.state === "removed";
-        if (removed || confirmed !== undefined || invitation.key_thumbprint !== keyThumbprint) return { kind: "used", workerId };
+        if (removed || used || invitation.key_thumbprint !== keyThumbprint) return { kind: "used", workerId };
       } else if (invitation.expires_at <= now) return { kind: "expired" };
       if (wanted !== undefined && wanted !== workerId) return { kind: "other_id", workerId };
       if (invitation.used_at === null) {
         const taken = !mayChoose || (worker !== undefined && worker.state !== "removed");
         if (invitation.worker_id === null && taken) return { kind: "id_taken", workerId };
         await this.#admit(trx, workerId, tenantId, worker, now);
-        await trx
-          .deleteFrom("worker_refresh_tokens")
-          .where("worker_id", "=", workerId)
-          .where("revoked_at", "<", now - REMEMBERED_MS)
-          .execute();
+        await forgetRevoked(trx, workerId, now);
         await trx
           .updateTable("worker_invitations")
           .set({ used_at: now, used_by: workerId, key_thumbprint: keyThumbprint })
@@ -145,7 +142,7 @@ export class WorkerIdentityRepository {
       }
       await trx.updateTable("workers").set({ credential: "certificate", updated_at: now }).where("id", "=", workerId).execute();
       const after = worker?.revoked_before ?? null;
-      return this.#issue(trx, refreshToken, { workerId, family, keyThumbprint, parentId: null, now, after });
+      return issueToken(trx, refreshToken, { workerId, family, keyThumbprint, parentId: null, now, after });
     });
   }
 
@@ -153,13 +150,11 @@ export class WorkerIdentityRepository {
   refresh(hash: string, keyThumbprint: string, next: NewRefreshToken): Promise<RefreshOutcome> {
     return this.#db.transaction().execute(async (trx): Promise<RefreshOutcome> => {
       const now = this.#clock.now();
-      const find = (): Promise<TokenRow | undefined> =>
-        trx.selectFrom("worker_refresh_tokens").selectAll().where("hash", "=", hash).executeTakeFirst();
-      const found = await find();
+      const found = await findToken(trx, "hash", hash);
       if (found === undefined) return { kind: "unknown" };
       const { worker_id: workerId } = found;
       const worker = await lockWorker(trx, workerId);
-      const token = await find();
+      const token = await findToken(trx, "hash", hash);
       if (worker === undefined || token === undefined) return { kind: "unknown" };
       if (worker.state === "removed") return { kind: "removed", workerId };
       // Who lacks the key never was this worker: what he shows says nothing about who else has it, and takes nothing away.
@@ -175,22 +170,20 @@ export class WorkerIdentityRepository {
         return { kind: "reused", workerId };
       }
       if (token.expires_at <= now) return { kind: "expired", workerId };
-      await this.#confirm(trx, token, now);
+      await confirmToken(trx, token, now);
       const of = { workerId, family: token.family, keyThumbprint, parentId: token.id, now, after: worker.revoked_before };
-      return this.#issue(trx, next, of);
+      return issueToken(trx, next, of);
     });
   }
 
   /** A worker was seen with what was issued beside a refresh token: what came before it is revoked. Does nothing the second time. */
   async confirm(tokenId: string): Promise<void> {
-    const find = (db: Kysely<Tables>): Promise<TokenRow | undefined> =>
-      db.selectFrom("worker_refresh_tokens").selectAll().where("id", "=", tokenId).executeTakeFirst();
-    const seen = await find(this.#db);
+    const seen = await findToken(this.#db, "id", tokenId);
     if (seen === undefined || seen.confirmed_at !== null || seen.revoked_at !== null) return;
     await this.#db.transaction().execute(async (trx) => {
       await lockWorker(trx, seen.worker_id);
-      const token = await find(trx);
-      if (token !== undefined && token.revoked_at === null) await this.#confirm(trx, token, this.#clock.now());
+      const token = await findToken(trx, "id", tokenId);
+      if (token !== undefined && token.revoked_at === null) await confirmToken(trx, token, this.#clock.now());
     });
   }
 
@@ -205,66 +198,8 @@ export class WorkerIdentityRepository {
     });
   }
 
-  async #confirm(trx: Trx, token: TokenRow, now: number): Promise<void> {
-    if (token.confirmed_at !== null) return;
-    await trx.updateTable("worker_refresh_tokens").set({ confirmed_at: now }).where("id", "=", token.id).execute();
-    const others = trx.deleteFrom("worker_refresh_tokens").where("family", "=", token.family).where("id", "!=", token.id);
-    // Answers that got lost were never in anybody's use.
-    await others.where("confirmed_at", "is", null).execute();
-    await trx
-      .updateTable("worker_refresh_tokens")
-      .set({ revoked_at: now })
-      .where("family", "=", token.family)
-      .where("id", "!=", token.id)
-      .where("revoked_at", "is", null)
-      .execute();
-    await others.where("revoked_at", "<", now - REMEMBERED_MS).execute();
-  }
-
-  async #issue(
-    trx: Trx,
-    token: NewRefreshToken,
-    of: {
-      readonly workerId: string;
-      readonly family: string;
-      readonly keyThumbprint: string;
-      readonly parentId: string | null;
-      readonly now: number;
-      /** Time of the last revocation. */
-      readonly after: number | null;
-    },
-  ): Promise<Issued> {
-    const { workerId, family, keyThumbprint, parentId, now, after } = of;
-    const unconfirmed = await trx
-      .selectFrom("worker_refresh_tokens")
-      .select("id")
-      .where("family", "=", family)
-      .where("confirmed_at", "is", null)
-      .orderBy("created_at", "desc")
-      .execute();
-    const old = unconfirmed.slice(MAX_UNCONFIRMED - 1).map(({ id }) => id);
-    if (old.length > 0) await trx.deleteFrom("worker_refresh_tokens").where("id", "in", old).execute();
-    const refreshExpiresAt = now + token.ttlMs;
-    await trx
-      .insertInto("worker_refresh_tokens")
-      .values({
-        id: token.id,
-        worker_id: workerId,
-        family,
-        hash: token.hash,
-        key_thumbprint: keyThumbprint,
-        parent_id: parentId,
-        created_at: now,
-        expires_at: refreshExpiresAt,
-        confirmed_at: null,
-        revoked_at: null,
-      })
-      .execute();
-    return { kind: "issued", workerId, issuedAt: after === null ? now : Math.max(now, after + 1), refreshExpiresAt };
-  }
-
   /** Makes a worker known, or a removed one known again. */
-  async #admit(trx: Trx, id: string, tenantId: string | null, worker: WorkerRow | undefined, now: number): Promise<void> {
+  async #admit(trx: Trx, id: string, tenantId: string | null, worker: LockedWorker | undefined, now: number): Promise<void> {
     const tell = (): Promise<void> =>
       this.#events.append(trx, now, { type: "worker.added", resourceId: id, sandboxId: null, data: { tenant_id: tenantId } });
     if (worker === undefined) {
@@ -295,12 +230,7 @@ export class WorkerIdentityRepository {
       .set((set) => ({ revoked_before: now, version: set("version", "+", 1), updated_at: now }))
       .where("id", "=", workerId)
       .execute();
-    await trx
-      .updateTable("worker_refresh_tokens")
-      .set({ revoked_at: now })
-      .where("worker_id", "=", workerId)
-      .where("revoked_at", "is", null)
-      .execute();
+    await revokeTokens(trx, workerId, now);
   }
 
   async #invitedSince(workerId: string, time: number): Promise<boolean> {
@@ -312,50 +242,4 @@ export class WorkerIdentityRepository {
       .executeTakeFirst();
     return found !== undefined;
   }
-}
-
-type WorkerRow = Pick<Selectable<WorkerTable>, "state" | "credential" | "revoked_before">;
-
-/** Takes the lock of a worker's row until the transaction ends: writing nothing does that on every database. */
-function lockWorker(trx: Trx, id: string): Promise<WorkerRow | undefined> {
-  return trx
-    .updateTable("workers")
-    .set((set) => ({ version: set.ref("version") }))
-    .where("id", "=", id)
-    .returning(["state", "credential", "revoked_before"])
-    .executeTakeFirst();
-}
-
-/** Whether a worker holds credentials that are in use and good. */
-async function holdsCredentials(trx: Trx, workerId: string, now: number): Promise<boolean> {
-  const found = await trx
-    .selectFrom("worker_refresh_tokens")
-    .select("id")
-    .where("worker_id", "=", workerId)
-    .where("revoked_at", "is", null)
-    .where("confirmed_at", "is not", null)
-    .where("expires_at", ">", now)
-    .executeTakeFirst();
-  return found !== undefined;
-}
-
-async function holdsFamily(trx: Trx, family: string): Promise<boolean> {
-  const found = await trx
-    .selectFrom("worker_refresh_tokens")
-    .select("id")
-    .where("family", "=", family)
-    .where("revoked_at", "is", null)
-    .executeTakeFirst();
-  return found !== undefined;
-}
-
-/** Whether a successor of a token was in use. */
-async function wasReplaced(trx: Trx, token: TokenRow): Promise<boolean> {
-  const found = await trx
-    .selectFrom("worker_refresh_tokens")
-    .select("id")
-    .where("parent_id", "=", token.id)
-    .where("confirmed_at", "is not", null)
-    .executeTakeFirst();
-  return found !== undefined;
 }
