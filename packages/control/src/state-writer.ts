@@ -63,11 +63,20 @@ export class StateWriter {
     this.#carryOut = options.carryOut;
   }
 
-  /** Applies an event whatever has changed meanwhile. `sandbox_not_found` when there is no such sandbox. */
-  async advance(id: string, event: SandboxEvent, facts: Facts = {}): Promise<Exclude<Advance, { kind: "lost" }>> {
+  /**
+   * Applies an event whatever has changed meanwhile; with `workerId` only while the sandbox is with that worker.
+   * `sandbox_not_found` when there is no such sandbox.
+   */
+  async advance(
+    id: string,
+    event: SandboxEvent,
+    facts: Facts & { readonly workerId?: string } = {},
+  ): Promise<Exclude<Advance, { kind: "lost" }>> {
+    const { workerId } = facts;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       const sandbox = await this.#store.sandboxes.get(id);
       if (sandbox === undefined) throw sandboxNotFound(id);
+      if (workerId !== undefined && sandbox.workerId !== workerId) return { kind: "ignored", sandbox };
       const result = await this.observe(sandbox, event, facts);
       if (result.kind !== "lost") return result;
     }

@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { NO_AMOUNTS, type PlacementRecord } from "@caisson/store";
 import { FleetWorld } from "../testing/fleet-world.ts";
 
 describe("draining", () => {
@@ -86,6 +87,42 @@ describe("removing", () => {
     expect([...a.hosts.ids(), ...b.hosts.ids()]).toEqual([]);
     expect((await a.orchestrator.workers.list({})).items).toEqual([]);
     expect((await a.orchestrator.workers.list({ state: "removed" })).items).toMatchObject([{ id: "w1" }]);
+  });
+
+  it("by force leaves alone what has gone on to another worker meanwhile", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    await world.worker("w1", [a]);
+    await world.worker("w2", [a]);
+    const spec = { provider: "memory", image: "host", resources: {}, network: "none" } as const;
+    const placed = { spec, placement: null, previewDomain: null };
+    const reservation = await world.store.sandboxes.reserve({
+      ...placed,
+      id: "sb1",
+      workerId: "w1",
+      ownerId: null,
+      tenantId: null,
+      env: {},
+      metadata: {},
+      ttlMs: 600_000,
+      deadlineMs: 120_000,
+      maxLive: 0,
+      driver: { id: "another", ms: 60_000 },
+    });
+    if (reservation.kind !== "reserved") throw new Error(reservation.kind);
+    const { workers, creations } = world.store;
+    const remove = workers.remove.bind(workers);
+    // Another control plane moves it right after it was counted.
+    vi.spyOn(workers, "remove").mockImplementationOnce(async (id) => {
+      const removal = await remove(id);
+      const record: PlacementRecord = { placement: { worker_id: "w2", strategy: "only", reason: "", score: null, refused: [] }, asked: {} };
+      const bounds = NO_AMOUNTS;
+      const moved = await creations.move(reservation.sandbox, { ...placed, placement: record, workerId: "w2", driver: "another", bounds });
+      expect([removal.kind, moved.kind]).toEqual(["in_use", "moved"]);
+      return removal;
+    });
+    expect(await world.until(a.orchestrator.workers.remove("w1", { force: true }))).toMatchObject({ id: "w1", state: "removed" });
+    expect(await a.orchestrator.get("sb1")).toMatchObject({ state: "creating", worker_id: "w2" });
   });
 
   it("by force does not wait for one that is away; it is refused, and cleaned up when it joins again", async () => {

@@ -104,7 +104,8 @@ export class FleetWorkers implements WorkerOperations {
         if (removal.kind === "removed") {
           if (removal.worker.credential !== "local") await identities?.revoke(id);
           sessions.end(new CaissonError("unauthorized", `The worker ${id} was removed.`), id);
-          return this.#record(id);
+          // As it was removed: it may have joined again.
+          return removal.worker;
         }
         if (options.force !== true) {
           const { sandboxIds, count } = removal;
@@ -114,20 +115,23 @@ export class FleetWorkers implements WorkerOperations {
         }
         // None comes while the rest goes.
         await this.#setDrain(id, "drain");
-        await this.#evict(removal.sandboxIds, options);
+        await this.#evict(id, removal.sandboxIds, options);
       }
     });
   }
 
-  /** Ends sandboxes, as far as their worker can be reached; the rest is destroyed by epoch should it ever return. */
-  async #evict(sandboxIds: readonly string[], options: OperationOptions): Promise<void> {
+  /**
+   * Ends sandboxes of a worker, as far as it can be reached; the rest is destroyed by epoch should it ever return. A creation that
+   * has gone on to another worker meanwhile is none of them.
+   */
+  async #evict(workerId: string, sandboxIds: readonly string[], options: OperationOptions): Promise<void> {
     const { cleaner, clock, logger, states } = this.#options;
     const left = [...sandboxIds];
     const boxes: Promise<unknown>[] = [];
     const work = async (): Promise<void> => {
       for (let id = left.shift(); id !== undefined; id = left.shift()) {
-        const { sandbox } = await states.advance(id, "destroy_requested");
-        boxes.push(cleaner.clean(sandbox));
+        const { sandbox } = await states.advance(id, "destroy_requested", { workerId });
+        if (sandbox.workerId === workerId) boxes.push(cleaner.clean(sandbox));
       }
     };
     await Promise.all(Array.from({ length: ENDED_AT_ONCE }, work));
