@@ -33,6 +33,8 @@ interface Box {
   state: "running" | "paused" | "unhealthy" | "stopped";
   readonly provider: string;
   readonly image: string;
+  /** Nobody started it. */
+  readonly ghost?: boolean;
 }
 
 interface Boot {
@@ -92,7 +94,7 @@ export class SimMachine {
   haunt(id: string): void {
     this.#simulation.note(() => `host   ${this.workerId} has a ghost of ${id}`);
     this.unreliable = true;
-    if (!this.boxes.has(id)) this.boxes.set(id, { epoch: 1, state: "running", provider: "sim", image: "host" });
+    if (!this.boxes.has(id)) this.boxes.set(id, { epoch: 1, state: "running", provider: "sim", image: "host", ghost: true });
   }
 
   /** A box ends by itself. */

@@ -142,7 +142,9 @@ export class FleetLedger {
   /** A box came up on a machine. */
   booted(machine: SimMachine, id: string, epoch: number): void {
     for (const other of this.#machines.values()) {
-      if (other !== machine && other.boxes.has(id)) this.#violate(`${id} runs on ${other.workerId} and on ${machine.workerId}`);
+      const box = other.boxes.get(id);
+      if (other !== machine && box !== undefined && box.ghost !== true)
+        this.#violate(`${id} runs on ${other.workerId} and on ${machine.workerId}`);
     }
     const entry = this.entries.get(id);
     if (entry === undefined) return this.#violate(`a box of ${id} runs, which was never reserved`);

@@ -1,53 +1,63 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { describe, expect, it } from "vitest";
 import { FLEET_PLANTS } from "./fleet-plants.ts";
-import { playFleet, type FleetOutcome } from "./fleet-world.ts";
+import { playFleet } from "./fleet-world.ts";
+import type { PartReport } from "./play-part.ts";
 
 /** One seed to replay: `SIM_SEED=123 npx vitest run tests/sim/fleet`. */
 const ONE = process.env["SIM_SEED"];
-/** How many seeds to play. */
+/** How many seeds to play, from 1 on. */
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? 1_500);
-/** The first of them: several processes share a long run. */
-const FIRST = Number(process.env["SIM_FIRST"] ?? 1);
-/** Seeds of one test: what a long run has done shows while it goes on. */
+/** Most seeds of one process. */
 const PART = 2_500;
-/** Lines of a failing run that are shown. */
-const SHOWN = 200;
 
-/** A failing run once more, this time with all that happened in it. */
-async function explain(seed: number, first: FleetOutcome): Promise<string> {
-  const { trace } = await playFleet(seed, { recording: true });
-  const cut = trace.length > SHOWN ? [`… ${trace.length - SHOWN} lines before`] : [];
-  return [
-    `seed ${seed}: ${first.violation?.message}`,
-    `replay: SIM_SEED=${seed} npx vitest run tests/sim/fleet`,
-    ...cut,
-    ...trace.slice(-SHOWN),
-  ].join("\n");
+/** Seeds, first and last, shared out to processes. */
+function partsOf(seeds: number): (readonly [first: number, last: number])[] {
+  if (ONE !== undefined) return [[Number(ONE), Number(ONE)]];
+  const size = Math.min(PART, Math.ceil(seeds / availableParallelism()));
+  return Array.from({ length: Math.ceil(seeds / size) }, (_, i) => [i * size + 1, Math.min(seeds, (i + 1) * size)]);
 }
 
-function partsOf(seeds: number): readonly (readonly [first: number, last: number])[] {
-  if (ONE !== undefined) return [[Number(ONE), Number(ONE)]];
-  return Array.from({ length: Math.ceil(seeds / PART) }, (_, i) => [FIRST + i * PART, FIRST + Math.min(seeds, (i + 1) * PART) - 1]);
+/** Plays seeds in a process of their own. */
+async function playPart([first, last]: readonly [number, number]): Promise<PartReport> {
+  const child = fork(join(import.meta.dirname, "play-part.ts"), [String(first), String(last)], {
+    execArgv: ["--conditions=@caisson/source"],
+  });
+  try {
+    const gone = once(child, "exit").then(([code, signal]) => {
+      throw new Error(`the process of the seeds ${first} to ${last} ended: ${String(signal ?? code)}`);
+    });
+    const told = once(child, "message").then(([report]) => report as PartReport);
+    return await Promise.race([told, gone]);
+  } finally {
+    child.kill("SIGKILL");
+  }
 }
 
 describe("many control planes and many workers under the simulator", () => {
-  it.each(partsOf(SEEDS))("keep their promises in the worlds %i to %i", { timeout: 3_600_000 }, async (first, last) => {
-    const total = { sandboxes: 0, acknowledged: 0, crashes: 0, moves: 0 };
-    for (let seed = first; seed <= last; seed += 1) {
-      const outcome = await playFleet(seed);
-      if (outcome.violation !== undefined) throw new Error(await explain(seed, outcome));
-      total.sandboxes += outcome.sandboxes;
-      total.acknowledged += outcome.acknowledged;
-      total.crashes += outcome.crashes;
-      total.moves += outcome.moves;
-    }
+  it(`keep their promises in ${ONE ?? SEEDS} worlds`, { timeout: SEEDS * 1_000 }, async () => {
+    const left = partsOf(SEEDS);
+    const reports: PartReport[] = [];
+    const work = async (): Promise<void> => {
+      for (let part = left.shift(); part !== undefined; part = left.shift()) {
+        const report = await playPart(part);
+        if (report.broken !== undefined) throw new Error(report.broken);
+        reports.push(report);
+        if (part[1] - part[0] + 1 === PART) console.log(`worlds ${part[0]} to ${part[1]}: nothing broken`);
+      }
+    };
+    await Promise.all(Array.from({ length: availableParallelism() }, work));
     // A world in which nothing happens would keep every promise.
-    const many = last - first > 100 ? last - first : 0;
-    expect(total.sandboxes).toBeGreaterThanOrEqual(many * 3);
-    expect(total.acknowledged).toBeGreaterThanOrEqual(many * 2);
-    expect(total.crashes).toBeGreaterThanOrEqual(many / 2);
-    expect(total.moves).toBeGreaterThanOrEqual(many / 20);
+    const many = SEEDS > 100 && ONE === undefined ? SEEDS : 0;
+    const total = (what: Exclude<keyof PartReport, "broken">): number => reports.reduce((sum, report) => sum + report[what], 0);
+    expect(total("sandboxes")).toBeGreaterThanOrEqual(many * 3);
+    expect(total("acknowledged")).toBeGreaterThanOrEqual(many * 2);
+    expect(total("crashes")).toBeGreaterThanOrEqual(many / 2);
+    expect(total("moves")).toBeGreaterThanOrEqual(many / 20);
   });
 
   it("play a seed the same way twice", async () => {
