@@ -7,9 +7,10 @@ import { Simulation, Violation } from "../simulation.ts";
 import { Users } from "../users.ts";
 import { Admins } from "./admins.ts";
 import { DEADLINES_MS } from "./deadlines.ts";
-import { FleetLedger, type Overcommit } from "./fleet-ledger.ts";
+import { FleetLedger } from "./fleet-ledger.ts";
 import { databaseDown, type SharedFaults } from "./fleet-store.ts";
 import type { FleetPlant } from "./fleet-plants.ts";
+import type { Overcommit } from "./promises/fleet-facts.ts";
 import { SimControl } from "./sim-control.ts";
 import { SimIdentities } from "./sim-identities.ts";
 import { SimSingletons } from "./sim-singletons.ts";
@@ -259,8 +260,7 @@ class FleetWorld {
     }
     if (unrest !== undefined) this.simulation.violate(`${DEADLINES_MS.rest} ms after the last fault: ${unrest}`);
     this.#inspect();
-    this.ledger.checkTables();
-    this.ledger.checkEvents(await this.#database.store.events.after(0, 100_000));
+    this.ledger.check(await this.#database.store.events.after(0, 100_000));
     this.simulation.surface();
   }
 
@@ -313,8 +313,7 @@ class FleetWorld {
     const up =
       this.controls.some((control) => control.process !== undefined && !control.process.frozen) &&
       this.#faults.downUntil <= this.simulation.now;
-    if (!up) this.ledger.aliveSince = undefined;
-    else this.ledger.aliveSince ??= this.simulation.now;
+    this.ledger.alive(up);
   }
 
   #notify(): void {
