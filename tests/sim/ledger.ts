@@ -1,5 +1,6 @@
 import { TRANSITIONAL_DEADLINES, isTerminal, type Sandbox, type SandboxState, type WorkerState } from "@caisson/contract";
 import type { Moved, Reservation, ReserveSandbox, SandboxRecord, Store, WorkerRecord } from "@caisson/store";
+import { AnswerPromises, type Answered } from "./answer-promises.ts";
 import type { SimMachine } from "./sim-host.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -9,7 +10,7 @@ const CLOCK_SLACK_MS = 2_500;
 const LATE_MS = 45_000;
 
 /** What is known of a sandbox from outside: what was written, asked for, and told to users. */
-interface Entry {
+interface Entry extends Answered {
   workerId: string;
   version: number;
   epoch: number;
@@ -19,11 +20,6 @@ interface Entry {
   /** True times between which its time to live may end. */
   earliestEnd: number;
   latestEnd: number;
-  /** A create of it was answered with success. */
-  acknowledged: boolean;
-  destroyAsked: boolean;
-  /** True time at which a destroy was answered; undefined while none was. */
-  destroyedAt: number | undefined;
   /** The wall clock was set while nobody could notice: its time to live means nothing any more. */
   clockLost: boolean;
 }
@@ -31,7 +27,7 @@ interface Entry {
 /** Watches every write and every answer, and says which promise was broken. */
 export class Ledger {
   readonly entries = new Map<string, Entry>();
-  readonly #keys = new Map<string, string>();
+  readonly #answers: AnswerPromises;
   readonly #workers = new Map<string, WorkerState>();
   readonly #simulation: Simulation;
   readonly #machines: ReadonlyMap<string, SimMachine>;
@@ -41,6 +37,7 @@ export class Ledger {
 
   constructor(simulation: Simulation, machines: ReadonlyMap<string, SimMachine>, maxLive: number) {
     this.#simulation = simulation;
+    this.#answers = new AnswerPromises(simulation, this.entries);
     this.#machines = machines;
     this.#maxLive = maxLive;
   }
@@ -74,32 +71,17 @@ export class Ledger {
 
   /** A user who asked at `askedAt` was told of a sandbox. */
   told(sandbox: Sandbox, how: "create" | "get" | "destroy" | "list", askedAt: number): void {
-    const entry = this.entries.get(sandbox.id);
-    if (entry === undefined) return this.#simulation.violate(`${how} tells of ${sandbox.id}, which was never written`);
-    if (entry.destroyedAt !== undefined && askedAt > entry.destroyedAt && sandbox.state !== "destroyed") {
-      this.#simulation.violate(`${how} shows ${sandbox.id} as ${sandbox.state} after its destruction was acknowledged`);
-    }
-    if (how === "create") {
-      entry.acknowledged = true;
-      if (sandbox.state === "creating" || sandbox.state === "error")
-        this.#simulation.violate(`create answered with ${sandbox.id} in ${sandbox.state}`);
-    }
-    if (how === "destroy") {
-      if (sandbox.state !== "destroyed") this.#simulation.violate(`destroy answered with ${sandbox.id} in ${sandbox.state}`);
-      entry.destroyedAt ??= this.#simulation.now;
-    }
+    this.#answers.told(sandbox, how, askedAt);
   }
 
   /** A user was told that there is no such sandbox. */
   denied(id: string): void {
-    if (this.entries.has(id)) this.#simulation.violate(`${id} was reserved and is said not to exist`);
+    this.#answers.denied(id);
   }
 
   /** An Idempotency-Key answered with this sandbox. */
   keyed(key: string, id: string): void {
-    const before = this.#keys.get(key);
-    if (before !== undefined && before !== id) this.#simulation.violate(`the key ${key} answered with ${before} and with ${id}`);
-    this.#keys.set(key, id);
+    this.#answers.keyed(key, id);
   }
 
   /** A user asks for another time to live: from now on both the old and the new end are possible. */

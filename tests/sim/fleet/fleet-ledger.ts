@@ -1,7 +1,7 @@
 import type { Sandbox, WorkerState } from "@caisson/contract";
+import { AnswerPromises } from "../answer-promises.ts";
 import type { RowChange } from "../sim-database.ts";
 import type { SimMachine } from "../sim-host.ts";
-import { AnswerPromises } from "./promises/answer-promises.ts";
 import { DeadlinePromises } from "./promises/deadline-promises.ts";
 import { EventPromises } from "./promises/event-promises.ts";
 import type { FleetFacts, FleetSetup } from "./promises/fleet-facts.ts";
@@ -32,7 +32,7 @@ export class FleetLedger {
     this.#events = new EventPromises(this.#facts);
     this.#sandboxes = new SandboxPromises(this.#facts, this.#events);
     this.#leases = new LeasePromises(this.#facts);
-    this.#answers = new AnswerPromises(this.#facts);
+    this.#answers = new AnswerPromises(setup.simulation, this.#facts.entries);
     this.#machines = new MachinePromises(this.#facts);
     this.#deadlines = new DeadlinePromises(this.#facts);
   }

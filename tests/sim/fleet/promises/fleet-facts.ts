@@ -1,11 +1,12 @@
 import type { SandboxState } from "@caisson/contract";
+import type { Answered } from "../../answer-promises.ts";
 import type { SimDatabase } from "../../sim-database.ts";
 import type { SimMachine } from "../../sim-host.ts";
 import type { Simulation } from "../../simulation.ts";
 import type { Lease, WorkerRow } from "./fleet-rows.ts";
 
 /** What is known of a sandbox from outside: what was written, asked for, and told to users. */
-export interface Entry {
+export interface Entry extends Answered {
   readonly id: string;
   workerId: string;
   version: number;
@@ -16,11 +17,6 @@ export interface Entry {
   /** Wall-clock times of the database between which its time to live may end. */
   earliestEnd: number;
   latestEnd: number;
-  /** A create of it was answered with success. */
-  acknowledged: boolean;
-  destroyAsked: boolean;
-  /** True time at which a destroy was answered; undefined while none was. */
-  destroyedAt: number | undefined;
 }
 
 /** What is known of a worker. */
