@@ -1,6 +1,7 @@
 import {
   isRouted,
   toCaissonError,
+  type ChannelOpener,
   type Clock,
   type ConsoleChunk,
   type ConsoleRange,
@@ -13,7 +14,6 @@ import type { SandboxRecord, Store } from "@caisson/store";
 import { followConsole } from "./console-follower.ts";
 import { toExecLogEntry } from "./exec-log-view.ts";
 import type { Logger } from "./logger.ts";
-import { meteredStats } from "./metered-stats.ts";
 import { signalOf, type OperationMeter } from "./operation-meter.ts";
 import type { OperationName, OperationOptions } from "./operations.ts";
 import type { ProcessRecorder } from "./process-recorder.ts";
@@ -36,7 +36,7 @@ export interface GuestOperationsOptions {
   readonly meter: OperationMeter;
   readonly access: SandboxAccess;
   readonly recorder: ProcessRecorder;
-  readonly guestOf: (opener: ReturnType<ReturnType<SandboxAccess["hostOf"]>["guest"]>) => Guest;
+  readonly guestOf: (opener: ChannelOpener) => Guest;
 }
 
 /** What is done in sandboxes and what they wrote: `Operations` documents each. */
@@ -60,19 +60,8 @@ export class GuestOperations {
       const host = access.routed(seen);
       let result: T;
       try {
-        const { detail, keyName, requestId } = options;
         const ref = { sandboxId: id, epoch: seen.epoch };
-        const plain = guestOf(host.guest(ref));
-        const guest = recordedGuest(plain, {
-          sandboxId: id,
-          stats: (callOptions) => meteredStats(plain, host, ref, callOptions),
-          operation,
-          ...(detail === undefined ? {} : { detail }),
-          ...(keyName === undefined ? {} : { keyName }),
-          ...(requestId === undefined ? {} : { requestId }),
-          recorder,
-          now: () => clock.now(),
-        });
+        const guest = recordedGuest({ host, ref, guestOf, operation, caller: options, recorder, clock });
         result = await use(guest, toSandbox(seen));
       } catch (error) {
         throw await access.doubt(seen, error);

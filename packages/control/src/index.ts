@@ -6,7 +6,7 @@ export type * from "./workers/worker-sessions.ts";
 export type { EventNews } from "./event-follower.ts";
 export type { Logger } from "./logger.ts";
 export { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";
-export { meteredStats } from "./metered-stats.ts";
+export { OperationMeter, type OperationMeterOptions } from "./operation-meter.ts";
 export { followConsole } from "./console-follower.ts";
 export { recordedGuest, type RecordedGuestOptions } from "./recorded-guest.ts";
 export { WorkerImages, type ImageOperations, type ImageOptions } from "./worker-images.ts";

@@ -6,8 +6,8 @@ import type { OperationOptions } from "./operations.ts";
 export interface OperationMeterOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Aborted: nothing new is taken. */
-  readonly signal: AbortSignal;
+  /** Aborted: nothing new is taken. Absent: whatever comes is. */
+  readonly signal?: AbortSignal;
 }
 
 /** One log line for every operation: what, on which sandbox, how it ended, how long it took. */
@@ -29,7 +29,7 @@ export class OperationMeter {
     const line: Record<string, unknown> = { operation, sandbox_id: id, request_id: options.requestId };
     const begun = clock.monotonic();
     try {
-      if (signal.aborted) throw signal.reason;
+      if (signal?.aborted === true) throw signal.reason;
       const result = await run(line);
       logger.info({ ...line, outcome: "ok", duration_ms: round(clock.monotonic() - begun) }, "operation");
       return result;

@@ -1,43 +1,43 @@
-import type { ProcessKind } from "@caisson/contract";
+import type { ChannelOpener, Clock, ProcessKind, SandboxHost, SandboxRef } from "@caisson/contract";
 import type { AttachedProcess, Exit, Guest, ProcessOutput, ProcessSpec } from "@caisson/guest";
-import type { OperationName } from "./operations.ts";
+import { meteredStats } from "./metered-stats.ts";
+import type { OperationName, OperationOptions } from "./operations.ts";
 import type { ProcessRecorder } from "./process-recorder.ts";
 
 /** Characters of a command and its arguments that are kept. */
 const KEPT = 8_192;
 
-/** What is known of a process beside its specification. */
+/** Where work is done, by whom, and who writes it down. */
 export interface RecordedGuestOptions {
-  readonly sandboxId: string;
+  readonly host: Pick<SandboxHost, "guest" | "usage">;
+  readonly ref: SandboxRef;
+  /** The client of a guest agent over a way to it. */
+  readonly guestOf: (opener: ChannelOpener) => Guest;
   readonly operation: OperationName;
-  readonly detail?: string;
-  /** Name of the key of who asks. */
-  readonly keyName?: string;
-  readonly requestId?: string;
+  readonly caller: Pick<OperationOptions, "keyName" | "requestId"> & { readonly detail?: string };
   readonly recorder: Pick<ProcessRecorder, "started" | "watch" | "ended">;
-  /** Its figures, from who knows them best. */
-  readonly stats: Guest["stats"];
-  /** Wall-clock time in ms. */
-  readonly now: () => number;
+  readonly clock: Pick<Clock, "now">;
 }
 
 /**
- * A guest whose processes are written into the exec log, whoever starts them: the command, never its environment, its input
- * or its output. Nothing is waited for: the recorder writes later.
+ * The guest of a sandbox whose processes are written into the exec log, whoever starts them: the command, never its environment,
+ * its input or its output. Nothing is waited for: the recorder writes later.
  */
-export function recordedGuest(guest: Guest, options: RecordedGuestOptions): Guest {
-  const { sandboxId, recorder } = options;
+export function recordedGuest({ host, ref, guestOf, operation, caller, recorder, clock }: RecordedGuestOptions): Guest {
+  const { sandboxId } = ref;
+  const guest = guestOf(host.guest(ref));
+  const stats: Guest["stats"] = (callOptions) => meteredStats(guest, host, ref, callOptions);
   const started = (id: number, how: "exec" | "spawn", spec: ProcessSpec): void => {
     recorder.started({
       sandboxId,
       processId: id,
-      kind: kindOf(how, spec, options),
+      kind: kindOf(how, spec, operation, caller.detail),
       ...commandOf(spec),
       user: spec.user ?? null,
       workdir: spec.cwd ?? null,
-      startedAt: options.now(),
-      keyName: options.keyName ?? null,
-      requestId: options.requestId ?? null,
+      startedAt: clock.now(),
+      keyName: caller.keyName ?? null,
+      requestId: caller.requestId ?? null,
     });
   };
   const exec: Guest["exec"] = async (spec, callOptions) => {
@@ -58,7 +58,7 @@ export function recordedGuest(guest: Guest, options: RecordedGuestOptions): Gues
     get: (target, key) => {
       if (key === "exec") return exec;
       if (key === "spawn") return spawn;
-      if (key === "stats") return options.stats;
+      if (key === "stats") return stats;
       const member: unknown = Reflect.get(target, key, target);
       return typeof member === "function" ? (member.bind(target) as unknown) : member;
     },
@@ -110,7 +110,7 @@ class RecordedProcess implements AttachedProcess {
 }
 
 /** How a process was started, as the log names it. */
-function kindOf(how: "exec" | "spawn", spec: ProcessSpec, { operation, detail }: RecordedGuestOptions): ProcessKind {
+function kindOf(how: "exec" | "spawn", spec: ProcessSpec, operation: OperationName, detail: string | undefined): ProcessKind {
   if (operation.startsWith("code.")) return "code";
   if (spec.pty !== undefined) return "terminal";
   if (detail === "socket") return "socket";

@@ -2,7 +2,6 @@ import {
   ASK_CONTROL_PLANE,
   CaissonError,
   isCaissonError,
-  toCaissonError,
   type ChannelOpener,
   type Clock,
   type ConsoleChunk,
@@ -11,7 +10,7 @@ import {
 } from "@caisson/contract";
 import {
   followConsole,
-  meteredStats,
+  OperationMeter,
   recordedGuest,
   type DataOperations,
   type Logger,
@@ -41,9 +40,11 @@ export interface HostOperationsOptions {
  */
 export class HostOperations implements DataOperations {
   readonly #options: HostOperationsOptions;
+  readonly #meter: OperationMeter;
 
   constructor(options: HostOperationsOptions) {
     this.#options = options;
+    this.#meter = new OperationMeter(options);
   }
 
   /** What is known of a sandbox that is here; `worker_unavailable` when it is not: what became of it a control plane tells. */
@@ -60,23 +61,12 @@ export class HostOperations implements DataOperations {
     use: (guest: Guest, sandbox: SandboxFacts) => Promise<T>,
     options: OperationOptions & { readonly detail?: string } = {},
   ): Promise<T> {
-    return this.#measured(operation, id, options, async () => {
+    return this.#meter.measured(operation, id, options, async () => {
       const { ref, present } = this.#find(id, options.epoch);
       if (present.state === "paused")
         throw new CaissonError("state_conflict", "The sandbox is paused; it must be running.", { detail: { state: "paused" } });
       const { host, guestOf, news, clock } = this.#options;
-      const plain = guestOf(host.guest(ref));
-      const { detail, keyName, requestId } = options;
-      const guest = recordedGuest(plain, {
-        sandboxId: id,
-        stats: (callOptions) => meteredStats(plain, host, ref, callOptions),
-        operation,
-        ...(detail === undefined ? {} : { detail }),
-        ...(keyName === undefined ? {} : { keyName }),
-        ...(requestId === undefined ? {} : { requestId }),
-        recorder: news.of(ref),
-        now: () => clock.now(),
-      });
+      const guest = recordedGuest({ host, ref, guestOf, operation, caller: options, recorder: news.of(ref), clock });
       try {
         return await use(guest, factsOf(id, present));
       } catch (error) {
@@ -93,7 +83,7 @@ export class HostOperations implements DataOperations {
   }
 
   logs(id: string, range: ConsoleRange, options: OperationOptions = {}): Promise<ConsoleChunk> {
-    return this.#measured("logs", id, options, async () => {
+    return this.#meter.measured("logs", id, options, async () => {
       const { ref } = this.#find(id, options.epoch);
       return this.#options.host.logs(ref, range, options.signal);
     });
@@ -104,7 +94,7 @@ export class HostOperations implements DataOperations {
     from: ConsoleRange,
     options: OperationOptions & { readonly signal: AbortSignal },
   ): Promise<AsyncIterable<ConsoleChunk>> {
-    return this.#measured("logs.follow", id, options, async () => {
+    return this.#meter.measured("logs.follow", id, options, async () => {
       const { ref } = this.#find(id, options.epoch);
       const { host, clock } = this.#options;
       const read = (range: ConsoleRange): Promise<ConsoleChunk> => host.logs(ref, range, options.signal);
@@ -126,32 +116,6 @@ export class HostOperations implements DataOperations {
     if (now !== undefined && now.epoch === ref.epoch && now.state !== "stopped") return error;
     // Something may have been done by then: whoever repeats this must want to.
     return hasLeft(error);
-  }
-
-  /** One log line for every operation: what, on which sandbox, how it ended, how long it took. */
-  async #measured<T>(
-    operation: string,
-    id: string,
-    options: OperationOptions & { readonly detail?: string },
-    run: () => Promise<T>,
-  ): Promise<T> {
-    const { clock, logger } = this.#options;
-    const line = { operation, sandbox_id: id, request_id: options.requestId };
-    const begun = clock.monotonic();
-    const took = (): number => Math.round((clock.monotonic() - begun) * 10) / 10;
-    try {
-      const result = await run();
-      logger.info({ ...line, outcome: "ok", duration_ms: took() }, "operation");
-      return result;
-    } catch (thrown) {
-      const error = toCaissonError(thrown);
-      const told = { ...line, outcome: error.code, duration_ms: took() };
-      if (error.code === "internal") logger.error({ ...told, err: error }, "operation");
-      else logger.info(told, "operation");
-      throw error;
-    } finally {
-      if (options.detail !== undefined) logger.debug({ ...line, detail: options.detail }, "operation detail");
-    }
   }
 }
 
