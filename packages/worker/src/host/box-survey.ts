@@ -4,11 +4,14 @@ import pLimit from "p-limit";
 import { withDeadline } from "../durable/deadline.ts";
 import { askAgent } from "./ask-agent.ts";
 import type { BoxLifecycle } from "./box-lifecycle.ts";
-import type { BoxRecord } from "./box-record.ts";
+import type { BoxRecord, SandboxRecord } from "./box-record.ts";
 import { describeBox, type HostParts } from "./host-parts.ts";
 
 /** Questions to providers and agents under way at once. */
 const AT_ONCE = 16;
+
+/** How long it is waited for that boxes which nothing explains are settled, in ms; what takes longer goes on by itself. */
+const SETTLE_MS = 3_000;
 
 /** When a box is looked at whose agent's connection broke, each after the one before, in ms. */
 const SUSPECT_MS = [50, 200, 1_000] as const;
@@ -18,6 +21,7 @@ export class BoxSurvey {
   readonly #parts: HostParts;
   readonly #lifecycle: BoxLifecycle;
   readonly #suspects = pLimit(AT_ONCE);
+  readonly #settling = pLimit(AT_ONCE);
 
   constructor(parts: HostParts, lifecycle: BoxLifecycle) {
     this.#parts = parts;
@@ -33,10 +37,8 @@ export class BoxSurvey {
     await Promise.all(records.boxes().map((record) => limit(() => this.#takeOver(record, listed.get(record.provider), signal))));
     await this.#settleUnknown(listed);
     // No sandboxes: trials of the providers' that a crash cut short. Only now, for no new trial has begun yet.
-    for (const box of [...listed.values()].flat()) {
-      if (SANDBOX_ID_PATTERN.test(box.sandboxId)) continue;
-      await this.#lifecycle.removeLeftover(box).catch((error: unknown) => this.#unsettled(box, error));
-    }
+    const trials = [...listed.values()].flat().filter((box) => !SANDBOX_ID_PATTERN.test(box.sandboxId));
+    await this.#settled(trials, (box) => this.#settling(() => this.#lifecycle.removeLeftover(box)));
   }
 
   /** Every box known or found, compared with the providers' own lists. Boxes being started are not here yet. */
@@ -135,24 +137,40 @@ export class BoxSurvey {
   }
 
   /** Boxes that the records do not explain: those of ended sandboxes and old epochs are removed, others adopted. */
-  async #settleUnknown(listed: ReadonlyMap<string, readonly Box[]>): Promise<void> {
-    const { records, queue, log } = this.#parts;
-    for (const box of [...listed.values()].flat()) {
-      if (queue.busy(box.sandboxId) || !SANDBOX_ID_PATTERN.test(box.sandboxId)) continue;
-      const before = records.get(box.sandboxId);
-      if (before?.kind === "box" && before.epoch === box.epoch) continue;
-      await queue
-        .run(box.sandboxId, async () => {
-          // The list may be older than what happened since; nobody else changes this sandbox now.
-          if (records.get(box.sandboxId) !== before) return;
-          const provider = this.#parts.providers.get(box.handle.provider);
-          if (provider === undefined) return;
-          if (before !== undefined && before.epoch >= box.epoch) return await this.#lifecycle.removeLeftover(box);
-          log("warn", "adopted a box without a record", { sandbox: box.sandboxId, epoch: box.epoch });
-          await this.#adopt(foundRecord(box), box, provider);
-        })
-        .catch((error: unknown) => this.#unsettled(box, error));
-    }
+  #settleUnknown(listed: ReadonlyMap<string, readonly Box[]>): Promise<void> {
+    const { records, queue } = this.#parts;
+    const isKnown = ({ sandboxId, epoch }: Box): boolean => records.box(sandboxId)?.epoch === epoch;
+    const unknown = [...listed.values()].flat().filter((box) => SANDBOX_ID_PATTERN.test(box.sandboxId) && !isKnown(box));
+    return this.#settled(
+      unknown.filter((box) => !queue.busy(box.sandboxId)),
+      (box) => {
+        const before = records.get(box.sandboxId);
+        // In line before it waits for its turn, so that the next inventory sees that it is seen to.
+        return queue.run(box.sandboxId, () => this.#settling(() => this.#settleOne(box, before)));
+      },
+    );
+  }
+
+  async #settleOne(box: Box, before: SandboxRecord | undefined): Promise<void> {
+    const { providers, records, log } = this.#parts;
+    // The list may be older than what happened since; nobody else changes this sandbox now.
+    if (records.get(box.sandboxId) !== before) return;
+    const provider = providers.get(box.handle.provider);
+    if (provider === undefined) return;
+    if (before !== undefined && before.epoch >= box.epoch) return await this.#lifecycle.removeLeftover(box);
+    log("warn", "adopted a box without a record", { sandbox: box.sandboxId, epoch: box.epoch });
+    await this.#adopt(foundRecord(box), box, provider);
+  }
+
+  /** Waits until boxes are settled, but not for long: one that cannot be removed holds up nobody who asks for the others. */
+  async #settled(boxes: readonly Box[], settle: (box: Box) => Promise<void>): Promise<void> {
+    if (boxes.length === 0) return;
+    const { clock } = this.#parts;
+    const all = Promise.all(boxes.map((box) => settle(box).catch((error: unknown) => this.#unsettled(box, error))));
+    const enough = Promise.withResolvers<void>();
+    const timer = clock.schedule(SETTLE_MS, enough.resolve);
+    await Promise.race([all, enough.promise]);
+    timer.cancel();
   }
 
   #unsettled(box: Box, error: unknown): void {
@@ -208,14 +226,17 @@ export class BoxSurvey {
 
   /** What each provider has; one that does not answer is left out, so that nothing is concluded from its silence. */
   async #list(signal: AbortSignal | undefined): Promise<ReadonlyMap<string, readonly Box[]>> {
+    const { clock, deadlines, log, providers } = this.#parts;
     const listed = new Map<string, readonly Box[]>();
     await Promise.all(
-      [...this.#parts.providers.values()].map(async (provider) => {
+      [...providers.values()].map(async (provider) => {
+        const doing = `listing the boxes of ${provider.name}`;
         try {
-          listed.set(provider.name, await this.#ask(`listing the boxes of ${provider.name}`, (limited) => provider.list(limited), signal));
+          const boxes = withDeadline({ clock, ms: deadlines.list, doing, signal }, (limited) => provider.list(limited));
+          listed.set(provider.name, await boxes);
         } catch (error) {
           if (signal?.aborted) throw error;
-          this.#parts.log("error", "a provider does not list its boxes", {
+          log("error", "a provider does not list its boxes", {
             provider: provider.name,
             error: toCaissonError(error).message,
           });

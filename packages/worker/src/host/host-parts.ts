@@ -20,6 +20,8 @@ export interface HostDeadlines {
   readonly hello: number;
   /** For the provider to remove a box. */
   readonly destroy: number;
+  /** For a provider to list its boxes: less than control planes wait for an inventory, or one that is silent would hide all the others. */
+  readonly list: number;
   /** For any other question to a provider. */
   readonly ask: number;
   /** For the agent to answer a health check. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { newId, systemClock, systemRandom, type Clock, type SandboxRef, type StartSandbox } from "@caisson/contract";
 import { GuestClient } from "@caisson/guest";
 import { MockMachine, MockProvider, type Provider } from "@caisson/providers";
+import { VirtualClock } from "@caisson/testkit";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { boxesFolder, livingBoxes, ProcessProvider } from "../fixtures/process-provider.ts";
 import { ImageStore } from "../images/image-store.ts";
@@ -271,6 +272,42 @@ test("concludes nothing from a provider that is silent or switched off", async (
   expect(livingBoxes(boxes)).toHaveLength(1);
   await reopen();
   expect(await states()).toEqual({ [id]: "running" });
+});
+
+test("tells of all others in time while a provider does not list, and while a box cannot be removed", async () => {
+  const [id, leftover] = [freshId(), freshId()];
+  await host.start(spec(id));
+  await host.destroy({ sandboxId: leftover, epoch: 5 });
+  await host.close();
+  await provider.start({ ...spec(leftover, 4), rootfs: { kind: "host", skeleton: "" }, hostname: leftover });
+  const clock = new VirtualClock();
+  const mock = new MockProvider(new MockMachine(clock), { clock, log: () => undefined });
+  const [removal, list] = [gate(), gate()];
+  provider.faults.beforeDestroy = removal.hook;
+  host = makeHost({}, clock, [mock, provider]);
+  const late = systemClock.sleep(3_000).then(() => Promise.reject(new Error("it waits")));
+  try {
+    const opened = host.open();
+    await removal.reached;
+    await clock.advance(3_000);
+    await Promise.race([opened, late]);
+
+    mock.list = async () => {
+      await list.hook();
+      return [];
+    };
+    const told = host.inventory();
+    await list.reached;
+    // Control planes wait 15 s.
+    await clock.advance(14_000);
+    expect(await Promise.race([told, late])).toMatchObject([{ sandboxId: id, state: "running" }]);
+  } finally {
+    late.catch(() => undefined);
+    list.open();
+    removal.open();
+  }
+  await host.close();
+  expect(await provider.list()).toMatchObject([{ sandboxId: id }]);
 });
 
 test("a removal that fails can be repeated, also after a restart", async () => {

@@ -33,7 +33,7 @@ import { describeBox, type HostDeadlines, type HostParts } from "./host-parts.ts
 import { ProviderReports } from "./provider-reports.ts";
 import { RecordStore } from "./record-store.ts";
 
-const DEADLINES: HostDeadlines = { start: 90_000, hello: 10_000, destroy: 60_000, ask: 15_000, health: 5_000 };
+const DEADLINES: HostDeadlines = { start: 90_000, hello: 10_000, destroy: 60_000, list: 8_000, ask: 15_000, health: 5_000 };
 
 /** What a host is made with. */
 export interface LocalHostOptions {
