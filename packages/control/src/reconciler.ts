@@ -17,6 +17,9 @@ const INSPECT_DEADLINE_MS = 5_000;
 /** How long a worker is one control plane's to reconcile without another word, in ms. */
 const CLAIM_MS = 30_000;
 
+/** Sandboxes that an inventory lacks and that are asked for at once: one that is not told of holds up few others. */
+const ABSENT_AT_ONCE = 16;
+
 /** Boxes that nobody owns and that one round destroys; the next round sees the rest. */
 const ORPHANS_AT_ONCE = 256;
 
@@ -140,10 +143,11 @@ export class Reconciler {
       if (entry === undefined && (orphans += 1) > ORPHANS_AT_ONCE) continue;
       await this.#box(box, entry);
     }
-    for (const { sandbox } of before) {
-      if (!boxes.has(sandbox.id) && after.get(sandbox.id)?.sandbox.version === sandbox.version) await this.#absent(sandbox);
-    }
     for (const { sandbox } of after.values()) this.#unfinished(sandbox);
+    const absent = before
+      .map(({ sandbox }) => sandbox)
+      .filter(({ id, version }) => !boxes.has(id) && after.get(id)?.sandbox.version === version);
+    await this.#eachAbsent(absent);
     if (await store.workers.recount(workerId)) logger.warn({ worker_id: workerId }, "what it was promised was counted wrong");
     return true;
   }
@@ -213,10 +217,28 @@ export class Reconciler {
     }
   }
 
+  async #eachAbsent(absent: SandboxRecord[]): Promise<void> {
+    const work = async (): Promise<void> => {
+      for (let sandbox = absent.pop(); sandbox !== undefined; sandbox = absent.pop()) await this.#absent(sandbox);
+    };
+    await Promise.all(Array.from({ length: ABSENT_AT_ONCE }, work));
+  }
+
   /** A row without a box. Asked for by name once more, because ending it cannot be taken back. */
   async #absent(sandbox: SandboxRecord): Promise<void> {
     if (isTerminal(sandbox.state) || sandbox.state === "creating") return;
-    const box = await this.#inspect(sandbox.id);
+    let box: HostSandbox | undefined;
+    try {
+      box = await this.#inspect(sandbox.id);
+    } catch (error) {
+      // The next round asks again; what there is to do about the others does not wait for this one.
+      const { code } = toCaissonError(error);
+      this.#options.logger.warn(
+        { worker_id: sandbox.workerId, sandbox_id: sandbox.id, outcome: code },
+        "a worker does not tell of a sandbox",
+      );
+      return;
+    }
     if (box === undefined || (box.state === "stopped" && box.epoch <= sandbox.epoch)) await this.#gone(sandbox, box);
   }
 

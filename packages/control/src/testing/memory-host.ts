@@ -32,6 +32,8 @@ export class MemoryMachine {
   onStart: ((spec: StartSandbox) => Promise<void>) | undefined;
   /** Called with each destroy before it does anything. */
   onDestroy: ((ref: SandboxRef) => Promise<void>) | undefined;
+  /** Called with each question about one sandbox before it is answered. */
+  onInspect: ((sandboxId: string) => Promise<void>) | undefined;
   readonly #seen = new Map<string, number>();
 
   constructor(workerId: string) {
@@ -93,7 +95,10 @@ export class MemoryHost implements SandboxHost {
   }
 
   inspect(sandboxId: string): Promise<HostSandbox | undefined> {
-    return this.#ask(async () => this.#machine.boxes.get(sandboxId));
+    return this.#ask(async () => {
+      await this.#machine.onInspect?.(sandboxId);
+      return this.#machine.boxes.get(sandboxId);
+    });
   }
 
   inventory(): Promise<readonly HostSandbox[]> {
