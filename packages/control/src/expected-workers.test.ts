@@ -46,20 +46,35 @@ it("waits for one that has lost its link, and for none that is away for long", a
   expect(await waits(expected.one("a"))).toBe(3_000);
   await clock.advance(7_000);
   expect(await waits(expected.one("a"))).toBe(0);
-  expect(await expected.any()).toBe(false);
+  expect(await expected.arrivals()()).toBe(false);
 });
 
 it("tells whether any came", async () => {
   const { clock, hosts, expected, waits } = world();
-  const none = expected.any();
-  await waits(none);
+  const none = expected.arrivals()();
+  expect(await waits(none)).toBe(3_000);
   expect(await none).toBe(false);
-  const one = expected.any();
+  const one = expected.arrivals()();
   clock.schedule(100, () => hosts.add(host("b")));
-  await waits(one);
+  expect(await waits(one)).toBe(100);
   expect(await one).toBe(true);
-  const stop = new AbortController();
-  const stopped = expected.any(stop.signal);
-  stop.abort();
-  expect(await stopped).toBe(false);
+});
+
+it("waits no longer than it expects any, though they come and go all the time", async () => {
+  const { clock, hosts, expected, waits } = world();
+  await clock.advance(60_000);
+  const flap = (): void => {
+    hosts.add(host("b"))();
+    clock.schedule(1_000, flap);
+  };
+  flap();
+  const another = expected.arrivals();
+  const all = async (): Promise<number> => {
+    let came = 0;
+    while (await another()) came += 1;
+    return came;
+  };
+  const came = all();
+  expect(await waits(came)).toBe(10_000);
+  expect(await came).toBe(10);
 });

@@ -36,13 +36,21 @@ export class ExpectedWorkers {
   async one(workerId: string, signal?: AbortSignal): Promise<void> {
     const { hosts } = this.#options;
     if (hosts.get(workerId) !== undefined || !this.#isExpected(this.#lostAt.get(workerId))) return;
-    await this.#change((id) => id === workerId && hosts.get(id) !== undefined, signal);
+    await this.#change((id) => id === workerId && hosts.get(id) !== undefined, WAIT_MS, signal);
   }
 
-  /** Whether a worker came, any, while one was expected; false at once when none is. */
-  async any(signal?: AbortSignal): Promise<boolean> {
-    if (!this.#isExpected(Math.max(...this.#lostAt.values()))) return false;
-    return this.#change((id) => this.#options.hosts.get(id) !== undefined, signal);
+  /**
+   * A wait for workers, any. Each call tells whether another one came; false at once when none is expected, after a moment without
+   * one, and when all the waiting together took too long: workers that come and go all the time are no reason to wait for ever.
+   */
+  arrivals(): () => Promise<boolean> {
+    const { clock, hosts } = this.#options;
+    const until = clock.monotonic() + EXPECTED_MS;
+    return async () => {
+      const left = Math.min(WAIT_MS, until - clock.monotonic());
+      if (left <= 0 || !this.#isExpected(Math.max(...this.#lostAt.values()))) return false;
+      return this.#change((id) => hosts.get(id) !== undefined, left);
+    };
   }
 
   #isExpected(lostAt: number | undefined): boolean {
@@ -50,14 +58,14 @@ export class ExpectedWorkers {
     return now - this.#startedAt < EXPECTED_MS || (lostAt !== undefined && now - lostAt < EXPECTED_MS);
   }
 
-  async #change(isIt: (workerId: string) => boolean, signal: AbortSignal | undefined): Promise<boolean> {
+  async #change(isIt: (workerId: string) => boolean, ms: number, signal?: AbortSignal): Promise<boolean> {
     const { clock, hosts } = this.#options;
     const came = new AbortController();
     const unlisten = hosts.onChange((workerId) => {
       if (isIt(workerId)) came.abort();
     });
     try {
-      await clock.sleep(WAIT_MS, signal === undefined ? came.signal : AbortSignal.any([came.signal, signal])).catch(() => undefined);
+      await clock.sleep(ms, signal === undefined ? came.signal : AbortSignal.any([came.signal, signal])).catch(() => undefined);
     } finally {
       unlisten();
     }

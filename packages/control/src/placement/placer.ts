@@ -65,7 +65,8 @@ export class Placer {
   async #later(error: unknown, attempt: () => Promise<Placed>): Promise<Placed> {
     const { directory, expected } = this.#options;
     if (!isCaissonError(error, "worker_unavailable")) throw error;
-    while (await expected.any()) {
+    const another = expected.arrivals();
+    while (await another()) {
       directory.forget();
       try {
         return await attempt();
