@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { NO_AMOUNTS, type PlacementRecord } from "@caisson/store";
 import { FleetWorld } from "../testing/fleet-world.ts";
+import { MemoryHost, MemoryMachine } from "../testing/memory-host.ts";
 
 describe("draining", () => {
   it("keeps sandboxes and takes no new ones, on every control plane, until it is undone", async () => {
@@ -148,7 +149,6 @@ describe("removing", () => {
 
   it("of the worker in the server holds until the server starts again", async () => {
     await using world = await FleetWorld.open();
-    const { MemoryHost, MemoryMachine } = await import("../testing/memory-host.ts");
     const a = await world.plane("only");
     const machine = new MemoryMachine("local");
     a.orchestrator.attach(new MemoryHost(machine));
@@ -191,6 +191,25 @@ describe("revoking", () => {
     await worker.link(a);
     expect(await a.orchestrator.get(id)).toMatchObject({ state: "running" });
   });
+});
+
+it("a revoked worker that holds back its heartbeats loses its links all the same", async () => {
+  await using world = await FleetWorld.open();
+  let good = true;
+  const identities = { revoke: async () => void (good = false), stillGood: async () => good };
+  const [a, b] = [await world.plane("a", { identities }), await world.plane("b", { identities })];
+  const worker = await world.worker("w1", [a, b]);
+  const { id } = await world.until(a.orchestrator.create({}));
+  const unheard = b.orchestrator.sessions.open(worker.identity, new MemoryHost(worker.machine));
+  const there = worker.links.get("b")?.session;
+  await world.pass(60_000);
+  expect([there?.ended.aborted, unheard.ended.aborted]).toEqual([false, false]);
+  await a.orchestrator.workers.revoke("w1");
+  await there?.report({ sandbox_id: id, epoch: 1 });
+  await world.pass(21_000);
+  for (const session of [there, unheard]) expect(session?.ended.reason).toMatchObject({ code: "unauthorized" });
+  expect(b.hosts.ids()).toEqual([]);
+  await expect(there?.report({ sandbox_id: id, epoch: 1 })).rejects.toMatchObject({ code: "unauthorized" });
 });
 
 describe("lists of workers", () => {

@@ -1,5 +1,6 @@
 import {
   CaissonError,
+  isCaissonError,
   type Clock,
   type Heartbeat,
   type HeartbeatReply,
@@ -19,6 +20,9 @@ import type { WorkerSession } from "./worker-sessions.ts";
 
 /** Reports about one sandbox that have it asked for at once, and each second after that; the next reconciliation sees the rest. */
 const REPORTS = { burst: 8, perSecond: 0.5, names: 16_384 } as const;
+
+/** Silence of a link after which its credential is looked at all the same, in ms: a heartbeat is overdue by then. */
+const REVIEW_AFTER_MS = 15_000;
 
 /** What a session needs. */
 export interface LinkSessionOptions {
@@ -52,10 +56,12 @@ export class LinkSession implements WorkerSession {
   readonly #reports: Allowance;
   #takeAway: (() => void) | undefined;
   #run: string | undefined;
-  #heardAt = 0;
+  /** When a heartbeat was taken last, at first when it was opened, in monotonic ms. */
+  #heardAt: number;
 
   constructor(options: LinkSessionOptions) {
     this.#options = options;
+    this.#heardAt = options.clock.monotonic();
     this.#reports = new Allowance({ ...REPORTS, clock: options.clock });
   }
 
@@ -96,6 +102,17 @@ export class LinkSession implements WorkerSession {
     } catch (error) {
       if (error instanceof CaissonError && (error.code === "unauthorized" || error.code === "lease_lost")) this.end(error);
       throw error;
+    }
+  }
+
+  /** Ends it when its worker holds back its heartbeats and what it showed is good no more. */
+  async review(): Promise<void> {
+    if (this.#ended.signal.aborted || this.#options.clock.monotonic() - this.#heardAt < REVIEW_AFTER_MS) return;
+    try {
+      await this.#checkCredential();
+    } catch (error) {
+      if (!isCaissonError(error, "unauthorized")) throw error;
+      this.end(error);
     }
   }
 

@@ -53,6 +53,11 @@ export class LinkSessions implements WorkerSessions {
     for (const session of this.#all) if (workerId === undefined || session.workerId === workerId) session.end(reason);
   }
 
+  /** Ends the links here of workers whose credentials are good no more, also of those that send no heartbeat to be told so. */
+  async review(): Promise<void> {
+    for (const session of this.#all) await session.review();
+  }
+
   /** Ids of workers that have a session here. */
   workerIds(): readonly string[] {
     return [...this.#newest.keys()];

@@ -64,7 +64,7 @@ export class WorkerMonitor {
   }
 
   async #look(): Promise<number> {
-    const { clock, settings } = this.#options;
+    const { clock, sessions, settings } = this.#options;
     const now = clock.monotonic();
     if (this.#listeningSince === undefined || now - this.#lookedAt > ABSENT_MS) this.#listeningSince = now;
     const listening = now - this.#listeningSince;
@@ -74,6 +74,7 @@ export class WorkerMonitor {
       if (listening >= settings.lateAfterMs) full = await this.#late();
       if (await this.#lost()) full = true;
       await this.#removed();
+      await sessions.review();
     } catch (error) {
       // Where one cannot look, nobody could write that he was heard either.
       if (isCaissonError(error, "database_unavailable")) this.#listeningSince = undefined;
