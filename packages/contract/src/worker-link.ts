@@ -96,6 +96,9 @@ export const heartbeatSchema = z.object({
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
+/** Most control planes that a reply to a heartbeat names: a worker takes no reply that has more. */
+export const MOST_CONTROL_PLANES = 64;
+
 /** Reply to `control.heartbeat`. */
 export const heartbeatReplySchema = z.object({
   /** For how long from its receipt the worker's leases are good, in ms: it starts nothing new after that. */
@@ -105,7 +108,7 @@ export const heartbeatReplySchema = z.object({
   /** An admin drains the worker. */
   drain: z.boolean(),
   /** Addresses of all live control planes: the worker keeps a link to each. */
-  control_planes: z.array(z.object({ id: z.string().max(64), url: z.string().max(512) })).max(64),
+  control_planes: z.array(z.object({ id: z.string().max(64), url: z.string().max(512) })).max(MOST_CONTROL_PLANES),
   /** Public keys (JWK set) that sign tokens for clients that come to the worker directly. */
   keys: z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(16) }),
   /** Wall-clock time of the control planes in ms: where tokens end the worker goes by it, for its own clock may be wrong. */

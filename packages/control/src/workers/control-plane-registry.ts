@@ -1,4 +1,4 @@
-import type { HeartbeatReply, Clock } from "@caisson/contract";
+import { MOST_CONTROL_PLANES, type Clock, type HeartbeatReply } from "@caisson/contract";
 import type { ControlPlaneRecord, Store } from "@caisson/store";
 import type { Logger } from "../logger.ts";
 import { Loop } from "../loop.ts";
@@ -29,9 +29,15 @@ export class ControlPlaneRegistry {
     this.#loop = new Loop({ name: "control planes", clock: options.clock, logger: options.logger, round: () => this.#round() });
   }
 
-  /** Control planes that workers can reach, this one included. */
+  /**
+   * Control planes that workers can reach, this one first. One that restarts all the time is in the list with each of its lives
+   * for a while; workers must not lose all of them for that.
+   */
   get reachable(): HeartbeatReply["control_planes"] {
-    return this.#alive.filter(({ url }) => url !== "").map(({ id, url }) => ({ id, url }));
+    const { self } = this.#options;
+    const reachable = this.#alive.filter(({ url }) => url !== "");
+    const ordered = [...reachable.filter(({ id }) => id === self.id), ...reachable.filter(({ id }) => id !== self.id)];
+    return ordered.slice(0, MOST_CONTROL_PLANES).map(({ id, url }) => ({ id, url }));
   }
 
   /** The first sign of life, and then again and again until the signal is aborted; then the row is removed. */

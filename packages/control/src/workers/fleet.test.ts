@@ -1,4 +1,4 @@
-import { CaissonError } from "@caisson/contract";
+import { CaissonError, heartbeatReplySchema } from "@caisson/contract";
 import { describe, expect, it, vi } from "vitest";
 import { DEFAULT_FLEET } from "./fleet-settings.ts";
 import { FleetWorld } from "../testing/fleet-world.ts";
@@ -266,6 +266,18 @@ describe("control planes", () => {
     b.kill();
     await world.pass(27_000);
     expect(await heard()).toEqual(["a"]);
+  });
+
+  it("are named in replies that workers take, however often one of them restarts", async () => {
+    await using world = await FleetWorld.open();
+    const z = await world.plane("z");
+    for (let life = 0; life < 100; life += 1)
+      await world.store.controlPlanes.keepAlive({ id: `crashing-${life}`, url: "http://crashing", build: "1" }, 20_000);
+    const worker = await world.worker("w1", []);
+    await world.pass(5_000);
+    const reply = await (await worker.link(z)).heartbeat(worker.heartbeat());
+    expect(heartbeatReplySchema.parse(reply).control_planes).toHaveLength(64);
+    expect(reply.control_planes[0]).toEqual({ id: "z", url: "http://z" });
   });
 
   it("reconcile a worker one at a time; the claim of a dead one is taken", async () => {
