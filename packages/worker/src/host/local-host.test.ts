@@ -161,6 +161,12 @@ test("a caller who goes away calls its start off; one of two does not", async ()
   expect(livingBoxes(boxes)).toHaveLength(1);
 });
 
+test("a start that is called off before it begins leaves no claim", async () => {
+  const id = freshId();
+  await expect(host.start(spec(id, 9), AbortSignal.abort())).rejects.toEqual(code("cancelled"));
+  expect(await host.start(spec(id, 1))).toMatchObject({ epoch: 1, state: "running" });
+});
+
 test("a start that fails leaves nothing, and the same epoch may be tried again", async () => {
   const id = freshId();
   provider.faults.afterBoot = async () => {

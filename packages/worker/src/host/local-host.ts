@@ -20,7 +20,7 @@ import {
 } from "@caisson/contract";
 import { failedChannel, ReconnectingOpener } from "@caisson/link";
 import type { Provider, ProviderContext } from "@caisson/providers";
-import { withDeadline } from "../durable/deadline.ts";
+import { abortError, withDeadline } from "../durable/deadline.ts";
 import { KeyedQueue } from "../durable/keyed-queue.ts";
 import { SharedWork } from "../durable/shared-work.ts";
 import type { ImageStore } from "../images/image-store.ts";
@@ -160,6 +160,8 @@ export class LocalHost implements SandboxHost {
       throw new CaissonError("invalid_request", `${JSON.stringify(spec.sandboxId)} is not a sandbox id.`);
     const provider = this.#parts.providers.get(spec.provider);
     if (provider === undefined) throw new CaissonError("provider_not_found", `No provider is called ${spec.provider} here.`);
+    // What is called off before it begins makes no claim: nobody would let go of it.
+    if (signal?.aborted === true) throw abortError(signal, "starting a sandbox");
     this.#takesNew(spec);
     this.#claim(spec);
     const older = this.#starting.get(spec.sandboxId);

@@ -78,7 +78,7 @@ export class RegisteredSource implements WorkerCredentialSource, Disposable {
   async refused(signal?: AbortSignal): Promise<"refreshed" | "gone"> {
     if (this.#shown !== undefined && this.#identity.credentials.token !== this.#shown) return "refreshed";
     const renewed = this.#renew();
-    return signal === undefined ? renewed : Promise.race([renewed, rejectedBy(signal)]);
+    return signal === undefined ? renewed : unless(signal, renewed);
   }
 
   challenge(): string {
@@ -187,9 +187,16 @@ export class RegisteredSource implements WorkerCredentialSource, Disposable {
   }
 }
 
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason as Error);
-    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
-  });
+/** What a promise gives, unless the signal is aborted first. Leaves nothing on the signal, which may live as long as the worker. */
+async function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined); // it may fail after it was given up
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
