@@ -1,4 +1,4 @@
-import type { Kysely, Selectable, Transaction } from "kysely";
+import type { Kysely, Selectable, SelectQueryBuilder, Transaction } from "kysely";
 import type { Tables, WorkerRefreshTokenTable } from "./tables.ts";
 import type { Issued, NewRefreshToken } from "./worker-identity-record.ts";
 
@@ -97,47 +97,38 @@ export async function forgetRevoked(trx: Trx, workerId: string, now: number): Pr
 }
 
 /** Whether a token of a family was seen in use or taken back. */
-export async function wasUsed(trx: Trx, family: string): Promise<boolean> {
-  const found = await trx
-    .selectFrom("worker_refresh_tokens")
-    .select("id")
-    .where("family", "=", family)
-    .where((where) => where.or([where("confirmed_at", "is not", null), where("revoked_at", "is not", null)]))
-    .executeTakeFirst();
-  return found !== undefined;
+export function wasUsed(trx: Trx, family: string): Promise<boolean> {
+  return someToken(trx, (tokens) =>
+    tokens
+      .where("family", "=", family)
+      .where((where) => where.or([where("confirmed_at", "is not", null), where("revoked_at", "is not", null)])),
+  );
 }
 
 /** Whether a worker holds credentials that are in use and good. */
-export async function holdsCredentials(trx: Trx, workerId: string, now: number): Promise<boolean> {
-  const found = await trx
-    .selectFrom("worker_refresh_tokens")
-    .select("id")
-    .where("worker_id", "=", workerId)
-    .where("revoked_at", "is", null)
-    .where("confirmed_at", "is not", null)
-    .where("expires_at", ">", now)
-    .executeTakeFirst();
-  return found !== undefined;
+export function holdsCredentials(trx: Trx, workerId: string, now: number): Promise<boolean> {
+  return someToken(trx, (tokens) =>
+    tokens
+      .where("worker_id", "=", workerId)
+      .where("revoked_at", "is", null)
+      .where("confirmed_at", "is not", null)
+      .where("expires_at", ">", now),
+  );
 }
 
 /** Whether a token of a family was not taken back. */
-export async function holdsFamily(trx: Trx, family: string): Promise<boolean> {
-  const found = await trx
-    .selectFrom("worker_refresh_tokens")
-    .select("id")
-    .where("family", "=", family)
-    .where("revoked_at", "is", null)
-    .executeTakeFirst();
-  return found !== undefined;
+export function holdsFamily(trx: Trx, family: string): Promise<boolean> {
+  return someToken(trx, (tokens) => tokens.where("family", "=", family).where("revoked_at", "is", null));
 }
 
 /** Whether a successor of a token was in use. */
-export async function wasReplaced(trx: Trx, token: TokenRow): Promise<boolean> {
-  const found = await trx
-    .selectFrom("worker_refresh_tokens")
-    .select("id")
-    .where("parent_id", "=", token.id)
-    .where("confirmed_at", "is not", null)
-    .executeTakeFirst();
+export function wasReplaced(trx: Trx, token: TokenRow): Promise<boolean> {
+  return someToken(trx, (tokens) => tokens.where("parent_id", "=", token.id).where("confirmed_at", "is not", null));
+}
+
+type Tokens = SelectQueryBuilder<Tables, "worker_refresh_tokens", { id: string }>;
+
+async function someToken(trx: Trx, such: (tokens: Tokens) => Tokens): Promise<boolean> {
+  const found = await such(trx.selectFrom("worker_refresh_tokens").select("id")).executeTakeFirst();
   return found !== undefined;
 }
