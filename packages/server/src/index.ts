@@ -2,7 +2,7 @@ export type { TlsOptions } from "./http/tls-options.ts";
 export { createServer } from "./create-server.ts";
 export type { HttpServer } from "./http/serve-app.ts";
 export { DEFAULT_LIMITS, type ServerLimits, type ServerOptions } from "./server-options.ts";
-export { createKeyVerifier, hashKey, type Caller, type HashedKey, type KeyVerifier, type Role } from "./auth/key-verifier.ts";
+export { createKeyVerifier, type Caller, type HashedKey, type KeyVerifier, type Role } from "./auth/key-verifier.ts";
 export { sendWebhook } from "./webhooks/send-webhook.ts";
 export { WorkerLinks, type WorkerLinksOptions } from "./worker-links/worker-links.ts";
 export type { DialTrust, TrustedAuthorities } from "./worker-links/worker-trust.ts";

@@ -11,7 +11,7 @@ export type { CreationRepository } from "./creation-repository.ts";
 export type { LeasedSandbox, LeaseRepository } from "./lease-repository.ts";
 export type { DeadlineRepository } from "./deadline-repository.ts";
 export type { PlacementRecord, Reason, SandboxRecord, SandboxSpec } from "./sandbox-record.ts";
-export { hashKey, type ApiKeyRecord, type KeyRepository, type KeyRole } from "./key-repository.ts";
+export type { ApiKeyRecord, KeyRepository, KeyRole } from "./key-repository.ts";
 export type { EventFilter, EventPage, EventRepository, NewEvent } from "./event-repository.ts";
 export type { EndedProcess, ExecLogRepository, ProcessExit, ProcessRecord, ProcessRef, StartedProcess } from "./exec-log-repository.ts";
 export type { WorkerIdentityRepository } from "./worker-identity-repository.ts";

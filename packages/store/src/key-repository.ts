@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { Kysely } from "kysely";
 import { z } from "zod";
 import type { Tables } from "./tables.ts";
@@ -16,11 +15,6 @@ export interface ApiKeyRecord {
   /** SHA-256 of the secret, hex. */
   readonly hash: string;
   readonly createdAt: number;
-}
-
-/** What is stored instead of a secret. Keys are long and random, so a plain hash is enough. */
-export function hashKey(secret: string): string {
-  return createHash("sha256").update(secret).digest("hex");
 }
 
 /** API keys. */

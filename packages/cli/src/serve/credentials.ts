@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import { CaissonError, type Config, type Random } from "@caisson/contract";
-import { hashKey, type KeyRole, type Store } from "@caisson/store";
+import { hashSecret, newSecret } from "@caisson/identity";
+import type { KeyRole, Store } from "@caisson/store";
 import { credentialsPath, readCredentials, type CredentialsFile } from "../client/local-server.ts";
 import { writePrivateFile } from "./write-file.ts";
 
@@ -34,7 +35,7 @@ export async function agreeOnKeys({ store, dataDir, auth, random, now, shared }:
   const configured = apiKey !== undefined && adminKey !== undefined;
   const file = credentialsPath(dataDir);
   const kept = configured ? undefined : readCredentials(dataDir);
-  const made: CredentialsFile = kept ?? { api_key: newKey("cak", random), admin_api_key: newKey("caa", random) };
+  const made: CredentialsFile = kept ?? { api_key: newSecret("cak", random), admin_api_key: newSecret("caa", random) };
   const keys = [
     { id: "api", given: apiKey, made: made.api_key, role: auth.admin_fallback_enabled ? "admin" : "api" },
     { id: "admin", given: adminKey, made: made.admin_api_key, role: "admin" },
@@ -45,7 +46,7 @@ export async function agreeOnKeys({ store, dataDir, auth, random, now, shared }:
   if (!configured && kept === undefined) writePrivateFile(file, `${JSON.stringify(made, undefined, 2)}\n`);
   let ours = true;
   for (const one of keys) {
-    const key = { id: one.id, name: one.id, role: one.role, hash: hashKey(one.given ?? one.made), createdAt: now };
+    const key = { id: one.id, name: one.id, role: one.role, hash: hashSecret(one.given ?? one.made), createdAt: now };
     if (one.given !== undefined || !shared) {
       await store.keys.put(key);
       continue;
@@ -57,11 +58,6 @@ export async function agreeOnKeys({ store, dataDir, auth, random, now, shared }:
   }
   if (!ours && kept === undefined) rmSync(file);
   return { file: configured || !ours ? undefined : file, configured };
-}
-
-/** 256 random bits behind a prefix that tells what it is. */
-function newKey(prefix: string, random: Random): string {
-  return `${prefix}_${Buffer.from(random.bytes(32)).toString("base64url")}`;
 }
 
 function refuseEqual(apiKey: string, adminKey: string): void {

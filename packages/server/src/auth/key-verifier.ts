@@ -22,11 +22,6 @@ export interface HashedKey extends Caller {
   readonly sha256: string;
 }
 
-/** SHA-256 of a key, in hex: the form in which keys are kept. */
-export function hashKey(key: string): string {
-  return createHash("sha256").update(key, "utf8").digest("hex");
-}
-
 /** A verifier over hashed keys. Its time does not depend on which key matches, nor on how much of one. */
 export function createKeyVerifier(keys: readonly HashedKey[]): KeyVerifier {
   const known = keys.map(({ role, name, sha256 }) => ({ caller: { role, name } satisfies Caller, hash: Buffer.from(sha256, "hex") }));

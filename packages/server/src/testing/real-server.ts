@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { configSchema, systemClock, systemRandom } from "@caisson/contract";
 import { ConnectedHosts, controlDefaults, Orchestrator, SteadyClock, WorkerImages } from "@caisson/control";
 import { GuestClient } from "@caisson/guest";
+import { hashSecret } from "@caisson/identity";
 import { MockMachine, MockProvider } from "@caisson/providers";
 import { openSqlite } from "@caisson/store";
 import { ImageStore, LocalHost } from "@caisson/worker";
 import { pino } from "pino";
-import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
+import { createKeyVerifier } from "../auth/key-verifier.ts";
 import { createServer } from "../create-server.ts";
 import { MemoryWorkers } from "./memory-workers.ts";
 import { API_KEY, ADMIN_KEY, testTokens } from "./test-server.ts";
@@ -52,8 +53,8 @@ export async function startRealServer(): Promise<RealServer> {
     images: new WorkerImages({ hosts, store, clock: systemClock, logger }),
     workers: new MemoryWorkers(),
     keys: createKeyVerifier([
-      { role: "api", name: "api", sha256: hashKey(API_KEY) },
-      { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },
+      { role: "api", name: "api", sha256: hashSecret(API_KEY) },
+      { role: "admin", name: "admin", sha256: hashSecret(ADMIN_KEY) },
     ]),
     tokens: await testTokens(),
     version: "0.1.0",

@@ -2,9 +2,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock, systemRandom, type Clock } from "@caisson/contract";
-import { fixedKeys, InstallationTokens, makeSigningKey, type SigningKey } from "@caisson/identity";
+import { fixedKeys, hashSecret, InstallationTokens, makeSigningKey, type SigningKey } from "@caisson/identity";
 import { pino } from "pino";
-import { createKeyVerifier, hashKey } from "../auth/key-verifier.ts";
+import { createKeyVerifier } from "../auth/key-verifier.ts";
 import { createServer } from "../create-server.ts";
 import type { HttpServer } from "../http/serve-app.ts";
 import type { ServerOptions } from "../server-options.ts";
@@ -61,8 +61,8 @@ export async function createTestServer(overrides: Partial<ServerOptions> = {}): 
     images: memoryImages(),
     workers,
     keys: createKeyVerifier([
-      { role: "api", name: "api", sha256: hashKey(API_KEY) },
-      { role: "admin", name: "admin", sha256: hashKey(ADMIN_KEY) },
+      { role: "api", name: "api", sha256: hashSecret(API_KEY) },
+      { role: "admin", name: "admin", sha256: hashSecret(ADMIN_KEY) },
     ]),
     tokens: await testTokens(overrides.clock),
     version: "0.1.0",
