@@ -7,6 +7,7 @@ import type { SandboxRecord } from "./sandbox-record.ts";
 import type { SandboxChange } from "./change-sandbox.ts";
 import type { StoreClock } from "./store-clock.ts";
 import type { Store } from "./store.ts";
+import { reserveRequest } from "./testing/reserve-request.ts";
 import { describeWorkerIdentities } from "./worker-identity-suite.ts";
 
 /** A database that the suite runs on. */
@@ -38,22 +39,9 @@ const DESTROYED: SandboxChange = {
   event: { type: "sandbox.destroyed", data: {} },
 };
 
-function request(id: string, overrides: Partial<ReserveSandbox> = {}): ReserveSandbox {
-  return {
-    id,
-    workerId: "local",
-    ownerId: null,
-    tenantId: null,
-    placement: null,
-    spec: { provider: "oci", image: "host", resources: { memoryMb: 64 }, network: "none" },
-    env: { TOKEN: "secret" },
-    metadata: {},
-    previewDomain: null,
-    ttlMs: 60_000,
-    deadlineMs: 10_000,
-    maxLive: 0,
-    ...overrides,
-  };
+function request(id: string, given: Partial<ReserveSandbox> = {}): ReserveSandbox {
+  const spec = { provider: "oci", image: "host", resources: { memoryMb: 64 }, network: "none" } as const;
+  return reserveRequest(id, { spec, env: { TOKEN: "secret" }, ...given });
 }
 
 const EXIT: ProcessExit = { exitCode: 3, signal: null, timedOut: false, durationMs: 5.5, stdoutBytes: 1, stderrBytes: 2 };

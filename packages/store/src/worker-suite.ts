@@ -3,9 +3,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { MoveSandbox } from "./move-sandbox.ts";
 import type { ReserveSandbox } from "./reserve-sandbox.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
-import type { SandboxChange } from "./change-sandbox.ts";
 import type { StoreDescriptor } from "./store-suite.ts";
 import type { Store } from "./store.ts";
+import { reserveRequest, STOPPED } from "./testing/reserve-request.ts";
 import { NO_AMOUNTS } from "./worker-record.ts";
 import type { WorkerBeat } from "./worker-repository.ts";
 
@@ -28,32 +28,11 @@ const BEAT: WorkerBeat = {
   advertiseAddr: null,
   onControlLoss: "run",
 };
-const ENDED: SandboxChange = {
-  state: "stopped",
-  reason: null,
-  deadlineMs: null,
-  fence: true,
-  event: { type: "sandbox.stopped", data: {} },
-};
 const bounds = (some: Partial<Amounts>): Amounts => ({ ...NO_AMOUNTS, ...some });
 
 function request(id: string, workerId: string, more: Partial<ReserveSandbox> = {}): ReserveSandbox {
-  return {
-    id,
-    workerId,
-    ownerId: null,
-    tenantId: null,
-    placement: null,
-    spec: { provider: "oci", image: "host", resources: { memoryMb: 64, vcpus: 0.1, diskMb: 10 }, network: "none" },
-    env: {},
-    metadata: {},
-    previewDomain: null,
-    ttlMs: 60_000,
-    deadlineMs: 10_000,
-    maxLive: 0,
-    driver: { id: "a", ms: 4_000 },
-    ...more,
-  };
+  const spec = { provider: "oci", image: "host", resources: { memoryMb: 64, vcpus: 0.1, diskMb: 10 }, network: "none" } as const;
+  return reserveRequest(id, { workerId, spec, driver: { id: "a", ms: 4_000 }, ...more });
 }
 
 function move(workerId: string, more: Partial<MoveSandbox> = {}): MoveSandbox {
@@ -209,7 +188,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       expect((await store.sandboxes.list({ states: "all", metadata: {}, limit: 10 })).items).toHaveLength(3);
       const [one] = results.flatMap((result) => (result.kind === "reserved" ? [result.sandbox] : []));
       const id = one?.id ?? "";
-      const ended = await store.sandboxes.apply(id, 1, ENDED);
+      const ended = await store.sandboxes.apply(id, 1, STOPPED);
       expect((await reserved("w"))?.sandboxes).toBe(3);
       expect(await store.leases.release(id, 1)).toBe(false);
       expect(await store.leases.release(id, ended?.epoch ?? 0)).toBe(true);
@@ -323,7 +302,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       expect(await store.leases.get("sb1")).toEqual({ workerId: "w", epoch: 3 });
       now += 3_999;
       expect(await store.creations.undriven(10)).toEqual([]);
-      await store.sandboxes.apply("sb1", 2, ENDED);
+      await store.sandboxes.apply("sb1", 2, STOPPED);
       expect(await store.creations.raise({ id: "sb1", epoch: 4 }, "a", 4_000)).toBeUndefined();
     });
 
@@ -343,7 +322,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       const taken = await Promise.all(["b", "c"].map((id) => store.creations.drive("sb1", id, 4_000)));
       expect(taken.filter((one) => one !== undefined)).toHaveLength(1);
       expect(await store.creations.driveOn("sb1", "a", 4_000)).toBeUndefined();
-      await store.sandboxes.apply("sb1", 1, ENDED);
+      await store.sandboxes.apply("sb1", 1, STOPPED);
       now += 10_000;
       expect(await store.creations.undriven(10)).toEqual([]);
       expect(await store.creations.drive("sb1", "a", 4_000)).toBeUndefined();
@@ -353,7 +332,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       await online("w");
       const sandbox = await reserve("sb1", "w");
       expect(await store.workers.remove("w")).toEqual({ kind: "in_use", sandboxIds: ["sb1"], count: 1 });
-      await store.sandboxes.apply(sandbox.id, 1, ENDED);
+      await store.sandboxes.apply(sandbox.id, 1, STOPPED);
       // Removing and putting one on it at the same moment: one of the two finds the other.
       const [removal, put] = await Promise.all([
         store.workers.remove("w"),
@@ -386,7 +365,7 @@ export function describeWorkers(descriptor: StoreDescriptor): void {
       await reserve("sb1", "w");
       await online("v");
       await online("u");
-      await store.sandboxes.apply("sb1", 1, ENDED);
+      await store.sandboxes.apply("sb1", 1, STOPPED);
       for (const id of ["w", "v"]) await store.workers.remove(id);
       now += 8 * 86_400_000;
       await store.purge();

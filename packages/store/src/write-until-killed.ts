@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import process from "node:process";
 import { openSqlite } from "./open-sqlite.ts";
+import { reserveRequest } from "./testing/reserve-request.ts";
 
 const [path = "", prefix = ""] = process.argv.slice(2);
 const store = await openSqlite({ path, clock: Date });
@@ -9,20 +10,7 @@ const store = await openSqlite({ path, clock: Date });
 async function writer(name: string): Promise<never> {
   for (let i = 0; ; i += 1) {
     const id = `${prefix}-${name}-${i}`;
-    await store.sandboxes.reserve({
-      id,
-      workerId: "local",
-      ownerId: null,
-      tenantId: null,
-      placement: null,
-      spec: { provider: "oci", image: "host", resources: {}, network: "none" },
-      env: {},
-      metadata: { name },
-      previewDomain: null,
-      ttlMs: 60_000,
-      deadlineMs: 10_000,
-      maxLive: 0,
-    });
+    await store.sandboxes.reserve(reserveRequest(id, { metadata: { name } }));
     await store.sandboxes.apply(id, 1, {
       state: "running",
       reason: null,

@@ -2,8 +2,7 @@ import { systemClock } from "@caisson/contract";
 import { TestPostgres } from "@caisson/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { openPostgres, type PostgresStore } from "../open-postgres.ts";
-import type { ReserveSandbox } from "../reserve-sandbox.ts";
-import type { SandboxChange } from "../change-sandbox.ts";
+import { reserveRequest, STOPPED } from "../testing/reserve-request.ts";
 
 let postgres: TestPostgres;
 let stores: PostgresStore[] = [];
@@ -18,20 +17,6 @@ beforeEach(async () => {
 });
 afterEach(async () => void (await Promise.all(stores.map((store) => store.close()))));
 
-function request(id: string, overrides: Partial<ReserveSandbox> = {}): ReserveSandbox {
-  const spec = { provider: "mock", image: "host", resources: {}, network: "none" } as const;
-  const rest = { ownerId: null, tenantId: null, placement: null, previewDomain: null, env: {}, metadata: {} };
-  return { id, workerId: "a", ...rest, spec, ttlMs: 60_000, deadlineMs: 10_000, maxLive: 0, ...overrides };
-}
-
-const ENDED: SandboxChange = {
-  state: "stopped",
-  reason: null,
-  deadlineMs: null,
-  fence: true,
-  event: { type: "sandbox.stopped", data: {} },
-};
-
 function each<T>(times: number, work: (store: PostgresStore, i: number) => Promise<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: times }, (_, i) => work(stores[i % stores.length] as PostgresStore, i)));
 }
@@ -39,7 +24,7 @@ function each<T>(times: number, work: (store: PostgresStore, i: number) => Promi
 it("keeps the most live sandboxes, however many control planes count", async () => {
   for (let round = 0; round < 5; round += 1) {
     const most = (round + 1) * 5;
-    const results = await each(24, (store, i) => store.sandboxes.reserve(request(`sb${round}x${i}`, { maxLive: most })));
+    const results = await each(24, (store, i) => store.sandboxes.reserve(reserveRequest(`sb${round}x${i}`, { maxLive: most })));
     expect(results.filter((result) => result.kind === "reserved")).toHaveLength(5);
   }
 });
@@ -47,7 +32,7 @@ it("keeps the most live sandboxes, however many control planes count", async () 
 it("makes one sandbox for a key, however many control planes get it", async () => {
   for (let round = 0; round < 10; round += 1) {
     const idempotency = { key: `key ${round}`, requestHash: "h" };
-    const results = await each(9, (store, i) => store.sandboxes.reserve(request(`sb${round}x${i}`, { idempotency })));
+    const results = await each(9, (store, i) => store.sandboxes.reserve(reserveRequest(`sb${round}x${i}`, { idempotency })));
     expect(results.filter((result) => result.kind === "reserved")).toHaveLength(1);
     expect(results.filter((result) => result.kind === "repeated")).toHaveLength(8);
     expect(new Set(results.map((result) => ("sandbox" in result ? result.sandbox.id : ""))).size).toBe(1);
@@ -58,7 +43,7 @@ it("lets no process run on in a sandbox that has ended", async () => {
   const [first] = stores;
   for (let round = 0; round < 20; round += 1) {
     const id = `sb${round}`;
-    await first?.sandboxes.reserve(request(id));
+    await first?.sandboxes.reserve(reserveRequest(id));
     await Promise.all([
       ...[1, 2, 3].map((processId) =>
         stores[processId % 3]?.execLog.write(
@@ -80,7 +65,7 @@ it("lets no process run on in a sandbox that has ended", async () => {
           [],
         ),
       ),
-      stores[1]?.sandboxes.apply(id, 1, ENDED),
+      stores[1]?.sandboxes.apply(id, 1, STOPPED),
     ]);
   }
   expect(await first?.execLog.running()).toEqual([]);
@@ -104,7 +89,7 @@ it("hands what is due to one control plane each, and to another when that one do
   const both = await Promise.all([1, 2].map(() => openPostgres({ dsn, clock: systemClock, time })));
   try {
     const [one, other] = both as [PostgresStore, PostgresStore];
-    for (let i = 0; i < 30; i += 1) await one.sandboxes.reserve(request(`sb${i}`, { ttlMs: 1 }));
+    for (let i = 0; i < 30; i += 1) await one.sandboxes.reserve(reserveRequest(`sb${i}`, { ttlMs: 1 }));
     now += 10_000;
     const taken = await Promise.all([one, other, one, other].map((store) => store.deadlines.due(10)));
     const ids = (of: number): string[] => (taken[of] ?? []).map((row) => row.id);
@@ -123,7 +108,7 @@ it("goes on when a newer control plane changes the tables", async () => {
   const store = await openPostgres({ dsn, clock: systemClock, maxConnections: 2 });
   try {
     const use = async (id: string): Promise<void> => {
-      await store.sandboxes.reserve(request(id));
+      await store.sandboxes.reserve(reserveRequest(id));
       expect(await store.sandboxes.get(id)).toMatchObject({ id });
       expect(await store.sandboxes.extend(id, 1, 1_000)).toMatchObject({ version: 2 });
     };
@@ -137,7 +122,7 @@ it("goes on when a newer control plane changes the tables", async () => {
 });
 
 it("takes text that PostgreSQL does not have", async () => {
-  await stores[0]?.sandboxes.reserve(request("sb", { metadata: { a: "x\0y" } }));
+  await stores[0]?.sandboxes.reserve(reserveRequest("sb", { metadata: { a: "x\0y" } }));
   expect(await stores[0]?.sandboxes.get("sb")).toMatchObject({ metadata: { a: "x\0y" } });
   const result = { responseCode: 200, responseBody: "a\0b\uD800", error: null, durationMs: 1234567.8 };
   await stores[0]?.webhooks.create("wh", { url: "http://x/", events: [], sandboxId: null, active: true }, "whsec_1");
