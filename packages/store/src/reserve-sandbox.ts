@@ -3,24 +3,18 @@ import type { Insertable, Kysely, Transaction } from "kysely";
 import type { WriteParts } from "./engine.ts";
 import { eventRow, type NewEvent } from "./event-repository.ts";
 import { amountsOf, promiseAmounts, promising, roomFor } from "./reserved-amounts.ts";
-import { decodeSandbox, encodeSandbox, type PlacementRecord, type SandboxRecord, type SandboxSpec } from "./sandbox-record.ts";
+import { decodeSandbox, encodeSandbox, type SandboxRecord } from "./sandbox-record.ts";
 import type { IdempotencyKeyTable, LeaseTable, SandboxMetadataTable, SandboxTable, Tables } from "./tables.ts";
 import { writeTogether } from "./write-together.ts";
 
 /** How long an Idempotency-Key answers for its request, in ms. */
 export const IDEMPOTENCY_KEY_MS = 86_400_000;
 
+/** What is told of a sandbox before it is made. */
+type Told = "id" | "workerId" | "ownerId" | "tenantId" | "placement" | "spec" | "env" | "metadata" | "previewDomain";
+
 /** A sandbox to make room for. */
-export interface ReserveSandbox {
-  readonly id: string;
-  readonly workerId: string;
-  readonly ownerId: string | null;
-  readonly tenantId: string | null;
-  readonly placement: PlacementRecord | null;
-  readonly spec: SandboxSpec;
-  readonly env: Readonly<Record<string, string>>;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly previewDomain: string | null;
+export interface ReserveSandbox extends Pick<SandboxRecord, Told> {
   /** Time to live, in ms from now. */
   readonly ttlMs: number;
   /** Time that creation may take, in ms from now. */
