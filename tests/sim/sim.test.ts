@@ -1,5 +1,6 @@
 import process from "node:process";
 import { describe, expect, it } from "vitest";
+import { explain } from "./broken-world.ts";
 import { PLANTS } from "./plants.ts";
 import { play, type Outcome } from "./world.ts";
 
@@ -9,20 +10,6 @@ const ONE = process.env["SIM_SEED"];
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? (process.env["CI"] === undefined ? 1_000 : 2_000));
 /** A planted bug must be found within this many seeds. */
 const FIND_WITHIN = 1_000;
-/** Lines of a failing run that are shown. */
-const SHOWN = 150;
-
-/** A failing run once more, this time with all that happened in it. */
-async function explain(seed: number, first: Outcome): Promise<string> {
-  const { trace } = await play(seed, { recording: true });
-  const cut = trace.length > SHOWN ? [`… ${trace.length - SHOWN} lines before`] : [];
-  return [
-    `seed ${seed}: ${first.violation?.message}`,
-    `replay: SIM_SEED=${seed} npx vitest run tests/sim`,
-    ...cut,
-    ...trace.slice(-SHOWN),
-  ].join("\n");
-}
 
 describe("the orchestrator under the simulator", () => {
   it("keeps its promises whatever crashes, hangs, jumps or comes twice", { timeout: 3_600_000 }, async () => {
@@ -30,7 +17,7 @@ describe("the orchestrator under the simulator", () => {
     const total = { sandboxes: 0, acknowledged: 0, crashes: 0 };
     for (const seed of seeds) {
       const outcome = await play(seed);
-      if (outcome.violation !== undefined) throw new Error(await explain(seed, outcome));
+      if (outcome.violation !== undefined) throw new Error(await explain(seed, outcome.violation, "tests/sim", play));
       total.sandboxes += outcome.sandboxes;
       total.acknowledged += outcome.acknowledged;
       total.crashes += outcome.crashes;

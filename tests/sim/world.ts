@@ -3,11 +3,12 @@ import { Orchestrator, SteadyClock, type ControlDefaults, type OrchestratorOptio
 import type { Store } from "@caisson/store";
 import { SeededRandom } from "@caisson/testkit";
 import { guestOf } from "./sim-guest.ts";
+import { violationOf } from "./broken-world.ts";
 import { Ledger } from "./ledger.ts";
 import { SimHost, SimMachine } from "./sim-host.ts";
 import { SimProcess, type WallTime } from "./sim-process.ts";
 import { SimDatabase } from "./sim-database.ts";
-import { Simulation, Violation } from "./simulation.ts";
+import { Simulation, type Violation } from "./simulation.ts";
 import { simStore, type StoreFaults } from "./sim-store.ts";
 import { Users } from "./users.ts";
 
@@ -36,19 +37,7 @@ export interface Outcome {
 /** Plays one seed. */
 export async function play(seed: number, options: { readonly plant?: Plant; readonly recording?: boolean } = {}): Promise<Outcome> {
   const world = await World.open(seed, options.plant ?? {}, options.recording === true);
-  let violation: Violation | undefined;
-  // Stacks of errors that nobody reads take a tenth of the time.
-  const { stackTraceLimit } = Error;
-  if (options.recording !== true) Error.stackTraceLimit = 0;
-  try {
-    await world.play();
-  } catch (error) {
-    if (!(error instanceof Violation)) throw error;
-    violation = error;
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
-    world.close();
-  }
+  const violation = await violationOf(world, options);
   const entries = [...world.ledger.entries.values()];
   const acknowledged = entries.filter((entry) => entry.acknowledged).length;
   return { violation, trace: world.simulation.trace, sandboxes: entries.length, acknowledged, crashes: world.crashes };

@@ -1,9 +1,10 @@
 import type { Amounts, CreateSandbox } from "@caisson/contract";
 import type { Orchestrator, WorkerOperations } from "@caisson/control";
 import { SeededRandom } from "@caisson/testkit";
+import { violationOf } from "../broken-world.ts";
 import { SimDatabase } from "../sim-database.ts";
 import { SimMachine } from "../sim-host.ts";
-import { Simulation, Violation } from "../simulation.ts";
+import { Simulation, type Violation } from "../simulation.ts";
 import { Users } from "../users.ts";
 import { Admins } from "./admins.ts";
 import { DEADLINES_MS } from "./deadlines.ts";
@@ -47,19 +48,7 @@ export async function playFleet(
   const database = await SimDatabase.shared();
   database.clear();
   const world = new FleetWorld(seed, database, options.plant ?? {}, options.recording === true);
-  let violation: Violation | undefined;
-  // Stacks of errors that nobody reads take a tenth of the time.
-  const { stackTraceLimit } = Error;
-  if (options.recording !== true) Error.stackTraceLimit = 0;
-  try {
-    await world.play();
-  } catch (error) {
-    if (!(error instanceof Violation)) throw error;
-    violation = error;
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
-    world.end();
-  }
+  const violation = await violationOf(world, options);
   const entries = [...world.ledger.entries.values()];
   return {
     violation,
@@ -211,7 +200,7 @@ class FleetWorld {
     await this.#rest();
   }
 
-  end(): void {
+  close(): void {
     for (const control of this.controls) control.crash();
     for (const worker of this.workers) worker.process?.crash();
   }

@@ -1,5 +1,6 @@
 import process from "node:process";
-import { playFleet, type FleetOutcome } from "./fleet-world.ts";
+import { explain } from "../broken-world.ts";
+import { playFleet } from "./fleet-world.ts";
 
 /** What happened in some worlds. */
 export interface PartReport {
@@ -10,9 +11,6 @@ export interface PartReport {
   readonly crashes: number;
   readonly moves: number;
 }
-
-/** Lines of a failing run that are shown. */
-const SHOWN = 200;
 
 /*
  * A process of its own that plays the seeds of its two arguments and sends a report. Control planes that are killed in a world never
@@ -25,23 +23,11 @@ async function play(first: number, last: number): Promise<PartReport> {
   const total = { sandboxes: 0, acknowledged: 0, crashes: 0, moves: 0 };
   for (let seed = first; seed <= last; seed += 1) {
     const outcome = await playFleet(seed);
-    if (outcome.violation !== undefined) return { ...total, broken: await explain(seed, outcome) };
+    if (outcome.violation !== undefined) return { ...total, broken: await explain(seed, outcome.violation, "tests/sim/fleet", playFleet) };
     total.sandboxes += outcome.sandboxes;
     total.acknowledged += outcome.acknowledged;
     total.crashes += outcome.crashes;
     total.moves += outcome.moves;
   }
   return { ...total, broken: undefined };
-}
-
-/** A failing run once more, this time with all that happened in it. */
-async function explain(seed: number, outcome: FleetOutcome): Promise<string> {
-  const { trace } = await playFleet(seed, { recording: true });
-  const cut = trace.length > SHOWN ? [`… ${trace.length - SHOWN} lines before`] : [];
-  return [
-    `seed ${seed}: ${outcome.violation?.message}`,
-    `replay: SIM_SEED=${seed} npx vitest run tests/sim/fleet`,
-    ...cut,
-    ...trace.slice(-SHOWN),
-  ].join("\n");
 }
