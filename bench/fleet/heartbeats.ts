@@ -111,7 +111,8 @@ class Pair implements AsyncDisposable {
     });
     opening.defer(() => orchestrator.close());
     await store.workers.add(workerId, { tenantId: null });
-    const identity = { workerId, credential: "shared", tenantId: null, scopes: new Set<never>(), expiresAt: null, issuedAt: null } as const;
+    const none = { tenantId: null, scopes: new Set<never>(), keyThumbprint: null, expiresAt: null, issuedAt: null };
+    const identity = { workerId, credential: "shared", ...none } as const;
     const session = orchestrator.sessions.open(identity, host);
     opening.defer(() => session.close());
 

@@ -125,6 +125,8 @@ export type GuestRouteMethod = keyof typeof GUEST_ROUTES;
 /** Methods of a control plane that workers call, and the scope each needs. */
 export const CONTROL_METHODS = {
   "control.heartbeat": "worker:heartbeat",
+  "control.challenge": "worker:heartbeat",
+  "control.renew": "worker:heartbeat",
   "control.report": "worker:lease",
   "control.processes": "worker:lease",
   "control.port_access": "worker:lease",

@@ -116,6 +116,22 @@ export const heartbeatReplySchema = z.object({
 });
 export type HeartbeatReply = z.infer<typeof heartbeatReplySchema>;
 
+/** Reply to `control.challenge`. */
+export const challengeReplySchema = z.object({
+  /** What the next `control.renew` proves: good for a minute, once. */
+  nonce: z.string().min(1).max(256),
+});
+export type ChallengeReply = z.infer<typeof challengeReplySchema>;
+
+/** Parameters of `control.renew`: what is shown when a link is opened, over a link that is up. */
+export const renewalSchema = z.object({
+  /** JSON Web Token of the link's worker, issued after the one that the link has. */
+  token: z.string().max(4096),
+  /** Proof over the nonce that it holds the token's key. */
+  proof: z.string().max(4096),
+});
+export type Renewal = z.infer<typeof renewalSchema>;
+
 const refFields = { sandbox_id: z.string().regex(SANDBOX_ID_PATTERN), epoch: z.int().min(0) };
 
 /** Parameters of `control.report`: something happened to a sandbox, ask about it soon. No promise that it is ever sent. */

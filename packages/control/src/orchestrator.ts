@@ -56,7 +56,7 @@ export interface OrchestratorOptions {
   /** This control plane among others. Its id must be another one in every process that shares the database. Default: the only one. */
   readonly controlPlane?: ControlPlaneRecord;
   /** Whether the credentials of workers are good still. Default: they are. */
-  readonly identities?: Pick<WorkerIdentities, "stillGood" | "revoke">;
+  readonly identities?: Pick<WorkerIdentities, "stillGood" | "revoke" | "challenge" | "renew">;
   /** Public keys (JWK set) that sign tokens for clients that come to a worker directly. Default: none. */
   readonly keys?: WorkerIdentities["publicKeys"];
   readonly logger: Logger;

@@ -45,8 +45,8 @@ function connected(session: Partial<Session>, scopes: ReadonlySet<Scope> = new S
   const nobody = (): never => {
     throw new CaissonError("internal", "not asked in this test");
   };
-  const whole: Session = { heartbeat: nobody, report: nobody, processesChanged: nobody, portAccess: nobody, ...session };
-  const control = new Link(a, workerLinkOptions(a, "control", "listener", serveControl(whole, scopes)));
+  const calls = { heartbeat: nobody, challenge: nobody, renew: nobody, report: nobody, processesChanged: nobody, portAccess: nobody };
+  const control = new Link(a, workerLinkOptions(a, "control", "listener", serveControl({ scopes, ...calls, ...session })));
   const worker = new Link(
     b,
     workerLinkOptions(b, "worker", "dialler", (call) => call.end()),
@@ -118,6 +118,26 @@ it("brings what is told and asked of sandboxes, and refusals with their code", a
   expect(told).toEqual([REF, { ...REF, key_name: null }]);
   expect(await client.portAccess({ ...REF, port: 80 })).toEqual({ access: "public" });
   await expect(client.portAccess({ ...REF, port: 81 })).rejects.toMatchObject({ code: "forbidden", detail: { port: 81 } });
+});
+
+it("brings a nonce and a renewed token over it, each no longer than one is", async () => {
+  const shown: unknown[] = [];
+  const { client, worker } = connected({ challenge: async () => ({ nonce: "n" }), renew: async (renewal) => void shown.push(renewal) });
+  const renewal = { token: "t", proof: "over n" };
+  expect(await client.challenge()).toEqual({ nonce: "n" });
+  await client.renew(renewal);
+  await worker.open("control.renew", { ...renewal, mood: "good" }, { noInput: true }).reply;
+  expect(shown).toEqual([renewal, renewal]);
+  for (const wrong of [{}, { token: "t" }, { ...renewal, token: "x".repeat(4097) }, { ...renewal, proof: 1 }])
+    await expect(worker.open("control.renew", wrong, { noInput: true }).reply).rejects.toMatchObject({ code: "invalid_argument" });
+});
+
+it("goes by the scopes that the credential has now", async () => {
+  const scopes = new Set<Scope>();
+  const { client } = connected({ report: async () => undefined }, scopes);
+  await expect(client.report(REF)).rejects.toMatchObject({ code: "forbidden" });
+  scopes.add("worker:lease");
+  await client.report(REF);
 });
 
 it("refuses what does not fit, methods that are none, and what the credential does not cover", async () => {

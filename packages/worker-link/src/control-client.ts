@@ -1,13 +1,16 @@
 import {
+  challengeReplySchema,
   heartbeatReplySchema,
   portAccessReplySchema,
   type CallOptions,
+  type ChallengeReply,
   type ChannelOpener,
   type Heartbeat,
   type HeartbeatReply,
   type PortAccess,
   type PortAccessReply,
   type ProcessesChanged,
+  type Renewal,
   type Report,
 } from "@caisson/contract";
 import { ask } from "./ask.ts";
@@ -15,6 +18,8 @@ import { ask } from "./ask.ts";
 /** What a worker may say to a control plane: `WorkerSession` on the other side answers. */
 export interface ControlCalls {
   heartbeat(heartbeat: Heartbeat, options?: CallOptions): Promise<HeartbeatReply>;
+  challenge(options?: CallOptions): Promise<ChallengeReply>;
+  renew(renewal: Renewal, options?: CallOptions): Promise<void>;
   report(report: Report, options?: CallOptions): Promise<void>;
   processesChanged(changed: ProcessesChanged, options?: CallOptions): Promise<void>;
   portAccess(asked: PortAccess, options?: CallOptions): Promise<PortAccessReply>;
@@ -30,6 +35,14 @@ export class ControlClient implements ControlCalls {
 
   heartbeat(heartbeat: Heartbeat, options: CallOptions = {}): Promise<HeartbeatReply> {
     return ask(this.#opener, "control.heartbeat", heartbeat, heartbeatReplySchema, options);
+  }
+
+  challenge(options: CallOptions = {}): Promise<ChallengeReply> {
+    return ask(this.#opener, "control.challenge", {}, challengeReplySchema, options);
+  }
+
+  async renew(renewal: Renewal, options: CallOptions = {}): Promise<void> {
+    await ask(this.#opener, "control.renew", renewal, undefined, options);
   }
 
   async report(report: Report, options: CallOptions = {}): Promise<void> {

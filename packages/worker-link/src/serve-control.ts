@@ -4,8 +4,10 @@ import {
   heartbeatSchema,
   portAccessSchema,
   processesChangedSchema,
+  renewalSchema,
   reportSchema,
   toCaissonError,
+  type ChallengeReply,
   type ControlMethod,
   type Scope,
 } from "@caisson/contract";
@@ -17,17 +19,25 @@ import type { ControlCalls } from "./control-client.ts";
 const MOST_AT_ONCE = 256;
 
 /** What a control plane does with calls; the session checks what the worker may say. */
-type Session = { readonly [M in keyof ControlCalls]: (params: Parameters<ControlCalls[M]>[0]) => ReturnType<ControlCalls[M]> };
+type Session = {
+  readonly [M in Exclude<keyof ControlCalls, "challenge">]: (params: Parameters<ControlCalls[M]>[0]) => ReturnType<ControlCalls[M]>;
+} & {
+  /** What the worker's credential is good for now. */
+  readonly scopes: ReadonlySet<Scope>;
+  readonly challenge: () => Promise<ChallengeReply>;
+};
 
 const METHODS: { readonly [M in ControlMethod]: (session: Session, params: unknown) => Promise<object | void> } = {
   "control.heartbeat": (session, params) => session.heartbeat(read("control.heartbeat", heartbeatSchema, params)),
+  "control.challenge": (session) => session.challenge(),
+  "control.renew": (session, params) => session.renew(read("control.renew", renewalSchema, params)),
   "control.report": (session, params) => session.report(read("control.report", reportSchema, params)),
   "control.processes": (session, params) => session.processesChanged(read("control.processes", processesChangedSchema, params)),
   "control.port_access": (session, params) => session.portAccess(read("control.port_access", portAccessSchema, params)),
 };
 
-/** What takes the calls of `control.*` on a link with one worker, for `LinkOptions.onOpen`. `scopes` are its credential's. */
-export function serveControl(session: Session, scopes: ReadonlySet<Scope>): (call: IncomingCall) => void {
+/** What takes the calls of `control.*` on a link with one worker, for `LinkOptions.onOpen`. */
+export function serveControl(session: Session): (call: IncomingCall) => void {
   let working = 0;
   const answer = async (call: IncomingCall): Promise<void> => {
     const { method } = call;
@@ -38,7 +48,7 @@ export function serveControl(session: Session, scopes: ReadonlySet<Scope>): (cal
     if (!isControlMethod(method))
       throw new CaissonError("unsupported", `A control plane has no method ${JSON.stringify(method.slice(0, 64))}.`);
     const scope = CONTROL_METHODS[method];
-    if (!scopes.has(scope)) throw new CaissonError("forbidden", `${method} needs the scope ${scope}.`, { detail: { scope } });
+    if (!session.scopes.has(scope)) throw new CaissonError("forbidden", `${method} needs the scope ${scope}.`, { detail: { scope } });
     working += 1;
     try {
       call.reply({ ...(await METHODS[method](session, call.params)) }, { fin: true });

@@ -49,16 +49,19 @@ export class SimIdentities {
       credential: "certificate",
       tenantId: this.#tenants.get(workerId) ?? null,
       scopes: new Set(SCOPES),
+      keyThumbprint: workerId,
       expiresAt: null,
       issuedAt: held.issuedAt,
     };
   }
 
   /** As one control plane has them: with calls that take the time of a query. */
-  of(query: <T>(work: () => T) => Promise<T>): Pick<WorkerIdentities, "revoke" | "stillGood"> {
+  of(query: <T>(work: () => T) => Promise<T>): Pick<WorkerIdentities, "revoke" | "stillGood" | "challenge" | "renew"> {
     return {
       revoke: (workerId) => query(() => void this.#revokedAt.set(workerId, this.#next())),
       stillGood: ({ workerId, issuedAt }) => query(() => (issuedAt ?? 0) > (this.#revokedAt.get(workerId) ?? -1)),
+      challenge: () => query(() => "simulated"),
+      renew: ({ workerId }) => query(() => this.verify(workerId)),
     };
   }
 

@@ -84,7 +84,8 @@ export class KnownTokens {
     if (wrong === "reserved_id") throw refused("reserved_id", `The worker ${workerId} is the one inside a server; choose another id.`);
     if (wrong === "registered_elsewhere")
       throw refused("registered_elsewhere", `The worker ${workerId} is registered; the shared token is refused for it.`);
-    return { workerId, credential, tenantId: standing?.tenantId ?? null, scopes: new Set(SCOPES), expiresAt: null, issuedAt: null };
+    const tenantId = standing?.tenantId ?? null;
+    return { workerId, credential, tenantId, scopes: new Set(SCOPES), keyThumbprint: null, expiresAt: null, issuedAt: null };
   }
 }
 

@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { SCOPES } from "@caisson/contract";
+import { SCOPES, type Renewal } from "@caisson/contract";
 import { makeSigningKey, signProof, signWorkerToken, type SigningKey } from "@caisson/identity";
 import { fuzzPlan, SeededRandom } from "@caisson/testkit";
 import { importJWK, SignJWT } from "jose";
@@ -299,6 +299,59 @@ describe("what a worker shows", () => {
     await expect(plane.verify(await worker.shows(plane))).rejects.toMatchObject(because("expired"));
     await worker.refresh(plane);
     expect(await plane.verify(await worker.shows(plane))).toMatchObject({ workerId: "worker-a" });
+  });
+
+  it("may be shown again, renewed, on the link that it opened: of the same worker and key, in its time, over a nonce", async () => {
+    const a = await TestWorker.join(plane, "worker-a");
+    const b = await TestWorker.join(plane, "worker-b");
+    const link = await plane.verify(await a.shows(plane));
+    const renewal = async (worker: TestWorker, by: RegisteredIdentities = plane): Promise<Renewal> => {
+      const { token, proof = "" } = await worker.shows(by);
+      return { token, proof };
+    };
+    const first = a.held;
+    world.advance(4 * DAY_MS);
+    await a.refresh(plane);
+    const other = world.controlPlane();
+    const shown = await renewal(a);
+    const renewed = await other.renew(link, shown);
+    expect(renewed).toEqual({ ...link, expiresAt: world.now + 7 * DAY_MS, issuedAt: world.now });
+    await expect(plane.renew(link, shown)).rejects.toMatchObject(because("nonce_used"));
+    // It was seen with what was issued last: what came before that can be used no more.
+    await expect(plane.refresh({ refresh_token: first.refresh_token, csr: await a.csr() })).rejects.toMatchObject(
+      because("refresh_reused"),
+    );
+    await expect(plane.renew(renewed, await renewal(a))).rejects.toMatchObject(because("revoked"));
+
+    const again = await TestWorker.join(plane, "worker-a");
+    await expect(plane.renew(link, await renewal(again))).rejects.toMatchObject(because("key_mismatch"));
+    const linked = await plane.verify(await again.shows(plane));
+    await expect(plane.renew(linked, await renewal(a))).rejects.toMatchObject(because("revoked"));
+    await expect(plane.renew(linked, await renewal(b))).rejects.toMatchObject(because("wrong_worker"));
+    await expect(plane.renew(linked, { ...(await renewal(again)), token: b.held.token })).rejects.toMatchObject(because("wrong_worker"));
+    await expect(plane.renew(linked, { ...(await renewal(again)), proof: (await renewal(b)).proof })).rejects.toMatchObject(
+      because("key_mismatch"),
+    );
+    await expect(plane.renew({ ...linked, tenantId: "team" }, await renewal(again))).rejects.toMatchObject(because("wrong_worker"));
+    const told = ["nonce_used", "refresh_reused", "revoked", "key_mismatch", "wrong_worker"];
+    expect(new Set(await world.reported("worker-a"))).toEqual(new Set(told));
+    expect(await world.reported("worker-b")).toEqual(["wrong_worker"]);
+    const late = again.held;
+    world.advance(4 * DAY_MS);
+    await again.refresh(plane);
+    world.advance(4 * DAY_MS);
+    const [{ proof }, { proof: stale }] = [await renewal(again), await renewal(again)];
+    await expect(plane.renew(linked, { token: late.token, proof })).rejects.toMatchObject(because("expired"));
+    world.advance(60_001);
+    await expect(plane.renew(linked, { token: again.held.token, proof: stale })).rejects.toMatchObject(because("nonce_expired"));
+  });
+
+  it("is renewed on no link that was opened by a token of the configuration", async () => {
+    const configured = world.controlPlane({ "worker-s": "a-static-token-of-worker-s" });
+    const link = await configured.verify({ token: "a-static-token-of-worker-s", workerId: "worker-s" });
+    const renewal = { token: "a-static-token-of-worker-s", proof: "" };
+    await expect(configured.renew(link, renewal)).rejects.toMatchObject(because("key_mismatch"));
+    await expect(configured.renew(link, { ...renewal, token: "another-token-of-nobody" })).rejects.toMatchObject(because("unknown_token"));
   });
 
   it("survives a change of the key that signs, on every control plane", async () => {

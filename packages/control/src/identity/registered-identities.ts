@@ -6,6 +6,7 @@ import {
   type Random,
   type RefreshWorker,
   type RegisterWorker,
+  type Renewal,
   type WorkerCredentials,
   type WorkerInvitation,
 } from "@caisson/contract";
@@ -83,7 +84,7 @@ export class RegisteredIdentities implements WorkerIdentities {
     const signed = await this.#readToken(token);
     return this.#reports.watch(signed.workerId, async () => {
       if (workerId !== undefined && workerId !== signed.workerId)
-        throw refused("wrong_worker", `The token belongs to the worker ${signed.workerId}; X-Worker-ID names another.`);
+        throw refused("wrong_worker", `The token belongs to the worker ${signed.workerId}, and was shown as one of ${workerId}.`);
       const identity = await this.#identify(signed);
       if (proof === undefined)
         throw refused(
@@ -97,6 +98,19 @@ export class RegisteredIdentities implements WorkerIdentities {
         throw refused("nonce_used", "The proof was used before; ask for a new nonce.");
       await this.#options.store.workerIdentities.confirm(signed.refreshId);
       return identity;
+    });
+  }
+
+  async renew(identity: WorkerIdentity, renewal: Renewal): Promise<WorkerIdentity> {
+    const { workerId, keyThumbprint, tenantId } = identity;
+    const next = await this.verify({ ...renewal, workerId });
+    return this.#reports.watch(workerId, async () => {
+      // The link's own certificate was checked against that key.
+      if (next.keyThumbprint === null || next.keyThumbprint !== keyThumbprint)
+        throw refused("key_mismatch", "The token is bound to another key than the one that opened the link.");
+      if (next.tenantId !== tenantId)
+        throw refused("wrong_worker", `The worker ${workerId} was of another tenant when it opened the link.`);
+      return next;
     });
   }
 
@@ -161,13 +175,14 @@ export class RegisteredIdentities implements WorkerIdentities {
   }
 
   async #identify(signed: WorkerToken): Promise<WorkerIdentity> {
-    const { workerId, issuedAt, expiresAt } = signed;
+    const { workerId, keyThumbprint, issuedAt, expiresAt } = signed;
     const standing = await this.#options.store.workerIdentities.standing(workerId);
     if (standing === undefined || standing.state === "removed")
       throw refused("removed", `The worker ${workerId} was removed; an admin must add it again.`);
     if (standing.revokedBefore !== null && issuedAt <= standing.revokedBefore)
       throw refused("revoked", `What was issued to the worker ${workerId} was revoked.`);
-    return { workerId, credential: "certificate", tenantId: standing.tenantId, scopes: new Set(signed.scopes), expiresAt, issuedAt };
+    const { tenantId } = standing;
+    return { workerId, credential: "certificate", tenantId, scopes: new Set(signed.scopes), keyThumbprint, expiresAt, issuedAt };
   }
 
   /** The nonce of a proof that the token's own worker made, for this installation. */

@@ -8,7 +8,19 @@ import type { WorkerSession } from "../workers/worker-sessions.ts";
 import { MemoryHost, MemoryMachine } from "./memory-host.ts";
 
 /** Part of what a control plane is given. */
-export type PlaneOptions = Partial<Pick<OrchestratorOptions, "defaults" | "fleet" | "identities" | "keys">>;
+export interface PlaneOptions extends Partial<Pick<OrchestratorOptions, "defaults" | "fleet" | "keys">> {
+  /** What is not said is answered as for a credential that is good. Without any, none is looked at. */
+  readonly identities?: Partial<Identities>;
+}
+
+type Identities = NonNullable<OrchestratorOptions["identities"]>;
+
+const GOOD: Identities = {
+  revoke: () => Promise.resolve(),
+  stillGood: () => Promise.resolve(true),
+  challenge: () => Promise.resolve("nonce"),
+  renew: (identity) => Promise.resolve(identity),
+};
 
 /** One database in memory, machines, and control planes that come and die, on a clock that only tests move. */
 export class FleetWorld implements AsyncDisposable {
@@ -93,7 +105,7 @@ export class Plane {
   readonly orchestrator: Orchestrator;
   readonly #clock: MortalClock;
 
-  constructor(world: FleetWorld, id: string, options: PlaneOptions) {
+  constructor(world: FleetWorld, id: string, { identities, ...options }: PlaneOptions) {
     this.id = id;
     this.#clock = new MortalClock(world.clock);
     const line = (fields: object, message: string): void => void world.lines.push({ message, fields });
@@ -108,6 +120,7 @@ export class Plane {
       guestOf: () => {
         throw new Error("there are no agents here");
       },
+      ...(identities === undefined ? {} : { identities: { ...GOOD, ...identities } }),
       ...options,
     });
   }
@@ -142,7 +155,8 @@ export class TestWorker {
     this.machine = machine;
     this.#more = more;
     const { workerId } = machine;
-    this.identity = { workerId, credential: "static", tenantId: null, scopes: new Set(), expiresAt: null, issuedAt: null };
+    const none = { tenantId: null, scopes: new Set<never>(), keyThumbprint: null, expiresAt: null, issuedAt: null };
+    this.identity = { workerId, credential: "static", ...none };
   }
 
   get id(): string {

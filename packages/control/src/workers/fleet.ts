@@ -69,6 +69,7 @@ export class Fleet {
       hosts,
       heartbeats,
       refusals,
+      logger,
       lateAfterMs: settings.lateAfterMs,
       back: (workerId) => this.#followed.get(workerId)?.reconciler.nudge(),
       doubted: (sandbox) => this.recheck(sandbox),

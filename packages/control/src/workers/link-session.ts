@@ -1,18 +1,23 @@
 import {
   CaissonError,
   isCaissonError,
+  toCaissonError,
+  type ChallengeReply,
   type Clock,
   type Heartbeat,
   type HeartbeatReply,
   type PortAccess,
   type PortAccessReply,
   type ProcessesChanged,
+  type Renewal,
   type Report,
   type SandboxHost,
+  type Scope,
 } from "@caisson/contract";
 import type { SandboxRecord, Store } from "@caisson/store";
 import type { ConnectedHosts } from "../hosts.ts";
 import { Allowance } from "../allowance.ts";
+import type { Logger } from "../logger.ts";
 import type { Refusals } from "./refusals.ts";
 import type { HeartbeatOf, WorkerHeartbeats } from "./worker-heartbeats.ts";
 import type { WorkerIdentities, WorkerIdentity } from "./worker-identities.ts";
@@ -20,6 +25,8 @@ import type { WorkerSession } from "./worker-sessions.ts";
 
 /** Reports about one sandbox that have it asked for at once, and each second after that; the next reconciliation sees the rest. */
 const REPORTS = { burst: 8, perSecond: 0.5, names: 16_384 } as const;
+/** Renewed tokens that are looked at at once, and each second after that: each costs signatures and writes. */
+const RENEWALS = { burst: 8, perSecond: 1, names: 1 } as const;
 
 /** Silence of a link after which its credential is looked at all the same, in ms: a heartbeat is overdue by then. */
 const REVIEW_AFTER_MS = 15_000;
@@ -34,7 +41,7 @@ export interface LinkSessionOptions {
   readonly of: HeartbeatOf;
   /** What was shown; absent for a worker inside this process. */
   readonly identity?: WorkerIdentity;
-  readonly identities?: Pick<WorkerIdentities, "stillGood">;
+  readonly identities?: Pick<WorkerIdentities, "stillGood" | "challenge" | "renew">;
   readonly host: SandboxHost;
   /** Silence after which a worker that is heard again is reconciled at once, in ms. */
   readonly lateAfterMs: number;
@@ -47,6 +54,7 @@ export interface LinkSessionOptions {
   /** Processes of a sandbox changed past the control plane. */
   readonly changed: (sandbox: SandboxRecord, changed: ProcessesChanged) => Promise<void>;
   readonly portAccess: (sandboxId: string, port: number) => Promise<PortAccessReply["access"]>;
+  readonly logger: Logger;
 }
 
 /** What one worker says over one link, checked against its leases. */
@@ -54,6 +62,9 @@ export class LinkSession implements WorkerSession {
   readonly #options: LinkSessionOptions;
   readonly #ended = new AbortController();
   readonly #reports: Allowance;
+  readonly #renewals: Allowance;
+  /** By the newest token that was shown. */
+  #identity: WorkerIdentity | undefined;
   #takeAway: (() => void) | undefined;
   #run: string | undefined;
   /** When a heartbeat was taken last, at first when it was opened, in monotonic ms. */
@@ -62,7 +73,9 @@ export class LinkSession implements WorkerSession {
   constructor(options: LinkSessionOptions) {
     this.#options = options;
     this.#heardAt = options.clock.monotonic();
+    this.#identity = options.identity;
     this.#reports = new Allowance({ ...REPORTS, clock: options.clock });
+    this.#renewals = new Allowance({ ...RENEWALS, clock: options.clock });
   }
 
   get workerId(): string {
@@ -71,6 +84,10 @@ export class LinkSession implements WorkerSession {
 
   get ended(): AbortSignal {
     return this.#ended.signal;
+  }
+
+  get scopes(): ReadonlySet<Scope> {
+    return this.#identity?.scopes ?? new Set();
   }
 
   /** The worker can be asked from now on. Idempotent. */
@@ -108,11 +125,33 @@ export class LinkSession implements WorkerSession {
   /** Ends it when its worker holds back its heartbeats and what it showed is good no more. */
   async review(): Promise<void> {
     if (this.#ended.signal.aborted || this.#options.clock.monotonic() - this.#heardAt < REVIEW_AFTER_MS) return;
-    try {
-      await this.#checkCredential();
-    } catch (error) {
+    await this.#checkCredential().catch((error: unknown) => {
       if (!isCaissonError(error, "unauthorized")) throw error;
-      this.end(error);
+    });
+  }
+
+  async challenge(): Promise<ChallengeReply> {
+    return { nonce: await this.#renewing().identities.challenge() };
+  }
+
+  async renew(renewal: Renewal): Promise<void> {
+    const { logger, of } = this.#options;
+    const { workerId } = of;
+    const { identities, identity } = this.#renewing();
+    const wait = this.#renewals.take(workerId);
+    if (wait > 0) throw new CaissonError("resource_limit", `The worker ${workerId} renews its link too often.`, { retryAfter: wait });
+    // What was revoked is not made good by what came later.
+    await this.#checkCredential();
+    try {
+      const next = await identities.renew(identity, renewal);
+      this.#ended.signal.throwIfAborted();
+      // Of two at once the newer counts, whichever was looked at first.
+      if ((next.issuedAt ?? 0) > (this.#identity?.issuedAt ?? 0)) this.#identity = next;
+      logger.info({ worker_id: workerId, expires_at: next.expiresAt }, "a worker has renewed its link");
+    } catch (thrown) {
+      const error = toCaissonError(thrown);
+      logger.warn({ worker_id: workerId, outcome: error.code, reason: error.message }, "a link was not renewed");
+      throw error;
     }
   }
 
@@ -143,15 +182,26 @@ export class LinkSession implements WorkerSession {
     this.#ended.abort(reason);
   }
 
+  /** What a renewal is checked by and against; a worker inside this process has none of it. */
+  #renewing(): { readonly identities: NonNullable<LinkSessionOptions["identities"]>; readonly identity: WorkerIdentity } {
+    this.#ended.signal.throwIfAborted();
+    const { identities } = this.#options;
+    const identity = this.#identity;
+    if (identities === undefined || identity === undefined) throw new CaissonError("unsupported", "Nothing is renewed here.");
+    return { identities, identity };
+  }
+
+  /** Ends the session once its credential is good no more. */
   async #checkCredential(): Promise<void> {
-    const { clock, identities, identity } = this.#options;
+    const { clock, identities } = this.#options;
+    const identity = this.#identity;
     if (identity === undefined) return;
-    if (identity.expiresAt !== null && identity.expiresAt <= clock.now()) {
-      throw new CaissonError("unauthorized", "The worker's token has ended; it must refresh it.");
-    }
-    if (identities !== undefined && !(await identities.stillGood(identity))) {
-      throw new CaissonError("unauthorized", "The worker's credential was revoked.");
-    }
+    const over = identity.expiresAt !== null && identity.expiresAt <= clock.now();
+    if (!over && (identities === undefined || (await identities.stillGood(identity)))) return;
+    const why = over ? "The worker's token has ended; it must refresh it." : "The worker's credential was revoked.";
+    const error = new CaissonError("unauthorized", why);
+    this.end(error);
+    throw error;
   }
 
   /** The sandbox that is spoken of; `forbidden` unless this worker has its lease under this epoch. */

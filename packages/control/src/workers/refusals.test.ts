@@ -1,5 +1,7 @@
+import { CaissonError } from "@caisson/contract";
 import { describe, expect, it } from "vitest";
 import { FleetWorld, type Plane, type TestWorker } from "../testing/fleet-world.ts";
+import type { WorkerIdentity } from "./worker-identities.ts";
 
 interface Two {
   readonly world: FleetWorld;
@@ -197,5 +199,68 @@ describe("what a worker says over its link", () => {
     await world.pass(5_000);
     await expect(short.heartbeat(worker.heartbeat())).rejects.toMatchObject({ code: "unauthorized" });
     expect(a.hosts.ids()).toEqual([]);
+  });
+
+  it("ends with the newest token that it showed, whatever it showed after that, and with a revocation all the same", async () => {
+    await using world = await FleetWorld.open();
+    const good = { now: true };
+    let next: Partial<WorkerIdentity> | CaissonError = {};
+    const identities = {
+      stillGood: async () => good.now,
+      renew: async (identity: WorkerIdentity) => {
+        if (next instanceof CaissonError) throw next;
+        return { ...identity, ...next };
+      },
+    };
+    const a = await world.plane("a", { identities });
+    const worker = await world.worker("w1", [a]);
+    const began = world.clock.now();
+    const session = await worker.link(a, { issuedAt: began, expiresAt: began + 10_000, scopes: new Set(["worker:heartbeat"]) });
+    const shown = { token: "t", proof: "p" };
+    expect(await session.challenge()).toEqual({ nonce: "nonce" });
+    next = { issuedAt: began + 5_000, expiresAt: began + 15_000, scopes: new Set(["worker:heartbeat", "worker:lease"]) };
+    await session.renew(shown);
+    expect([...session.scopes]).toEqual(["worker:heartbeat", "worker:lease"]);
+    // One that came before it, and one that is refused, change nothing.
+    next = { issuedAt: began + 4_000, expiresAt: began + 14_000, scopes: new Set() };
+    await session.renew(shown);
+    next = new CaissonError("unauthorized", "It is another worker's.");
+    await expect(session.renew(shown)).rejects.toBe(next);
+    await world.pass(14_000);
+    await session.heartbeat(worker.heartbeat());
+    await world.pass(1_000);
+    await expect(session.heartbeat(worker.heartbeat())).rejects.toMatchObject({ code: "unauthorized" });
+    expect(session.ended.reason).toMatchObject({ code: "unauthorized" });
+    await expect(session.renew(shown)).rejects.toMatchObject({ code: "unauthorized" });
+
+    // What has ended or was revoked is made good by nothing that comes later.
+    for (const [revoked, lifeMs] of [[true, 60_000] as const, [false, 1_000] as const]) {
+      const over = await worker.link(a, { issuedAt: world.clock.now(), expiresAt: world.clock.now() + lifeMs });
+      await world.pass(1_000);
+      good.now = !revoked;
+      next = { issuedAt: world.clock.now(), expiresAt: world.clock.now() + 60_000 };
+      await expect(over.renew(shown)).rejects.toMatchObject({ code: "unauthorized" });
+      expect(over.ended.aborted).toBe(true);
+      good.now = true;
+    }
+  });
+
+  it("looks at so many renewals of a link that floods, and no more", async () => {
+    await using world = await FleetWorld.open();
+    let looked = 0;
+    const identities = {
+      renew: async (identity: WorkerIdentity) => {
+        looked += 1;
+        return identity;
+      },
+    };
+    const a = await world.plane("a", { identities });
+    const worker = await world.worker("w1", [a]);
+    const session = await worker.link(a);
+    const asked = await Promise.allSettled(Array.from({ length: 100 }, () => session.renew({ token: "t", proof: "p" })));
+    expect(asked.at(-1)).toMatchObject({ status: "rejected", reason: { code: "resource_limit" } });
+    expect(looked).toBe(8);
+    await world.pass(1_000);
+    await session.renew({ token: "t", proof: "p" });
   });
 });

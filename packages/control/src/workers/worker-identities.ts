@@ -2,6 +2,7 @@ import type {
   AddWorker,
   RefreshWorker,
   RegisterWorker,
+  Renewal,
   Scope,
   WorkerCredential,
   WorkerCredentials,
@@ -46,7 +47,9 @@ export interface WorkerIdentity {
   readonly credential: Exclude<WorkerCredential, "local">;
   readonly tenantId: string | null;
   readonly scopes: ReadonlySet<Scope>;
-  /** When the credential ends, in ms since the Unix epoch; null for static ones. A link is ended then. */
+  /** Thumbprint of the key that it is bound to; null for shared and static ones. */
+  readonly keyThumbprint: string | null;
+  /** When the credential ends, in ms since the Unix epoch; null for static ones. A link is ended then, unless it was shown a newer one. */
   readonly expiresAt: number | null;
   /** When it was issued; what was issued before a revocation is refused. Null for static ones. */
   readonly issuedAt: number | null;
@@ -68,7 +71,12 @@ export interface WorkerIdentities {
   refresh(request: RefreshWorker): Promise<WorkerCredentials>;
   /** Checks what was shown; confirms the newest refresh token of a worker that shows what came with it. */
   verify(presented: PresentedCredential): Promise<WorkerIdentity>;
-  /** A nonce for a worker that is to prove who it is, for `X-Link-Nonce` of the 401: good for a minute, on every control plane, once. */
+  /**
+   * Checks what is shown on a link that was opened by `identity`: as `verify` does, over a nonce of `challenge`, and it must be of
+   * the same worker, key and tenant.
+   */
+  renew(identity: WorkerIdentity, renewal: Renewal): Promise<WorkerIdentity>;
+  /** A nonce for a worker that is to prove who it is, for `X-Link-Nonce` of the 401 or a renewal: good for a minute, on every control plane, once. */
   challenge(): Promise<string>;
   /** What to show a worker that is dialled. The first attempt has no nonce of the worker's; its 401 brings one (`X-Link-Nonce`). */
   introduce(workerId: string, nonce: string | undefined): Promise<LinkIntroduction>;

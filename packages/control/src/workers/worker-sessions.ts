@@ -1,4 +1,15 @@
-import type { Heartbeat, HeartbeatReply, PortAccess, PortAccessReply, ProcessesChanged, Report, SandboxHost } from "@caisson/contract";
+import type {
+  ChallengeReply,
+  Heartbeat,
+  HeartbeatReply,
+  PortAccess,
+  PortAccessReply,
+  ProcessesChanged,
+  Renewal,
+  Report,
+  SandboxHost,
+  Scope,
+} from "@caisson/contract";
 import type { WorkerIdentity } from "./worker-identities.ts";
 
 /** Where links with workers arrive, whoever dialled. */
@@ -14,8 +25,17 @@ export interface WorkerSessions {
 export interface WorkerSession {
   /** Aborted when the link must end: the worker was removed or revoked, its credential ended, or a newer link came. The reason says which. */
   readonly ended: AbortSignal;
+  /** What its credential is good for: those of the newest token that it showed. */
+  readonly scopes: ReadonlySet<Scope>;
   /** Renews all leases of the worker. `unauthorized` when it was revoked: the worker then refreshes or gives up. */
   heartbeat(heartbeat: Heartbeat): Promise<HeartbeatReply>;
+  /** A nonce for the proof of `renew`. */
+  challenge(): Promise<ChallengeReply>;
+  /**
+   * From now on the link ends with this token instead of the one that it had. `unauthorized` for what would not have opened it,
+   * or is not of the same worker, key and tenant: the link then keeps its end. `resource_limit` from a worker that floods.
+   */
+  renew(renewal: Renewal): Promise<void>;
   report(report: Report): Promise<void>;
   processesChanged(changed: ProcessesChanged): Promise<void>;
   portAccess(asked: PortAccess): Promise<PortAccessReply>;

@@ -31,10 +31,13 @@ export class MemorySessions implements WorkerSessions {
     const nothing = (): Promise<never> => Promise.reject(new CaissonError("forbidden", "It holds no lease."));
     return {
       ended: controller.signal,
+      scopes: identity.scopes,
       heartbeat: (heartbeat) => {
         session.heartbeats.push(heartbeat);
         return Promise.resolve({ lease_ms: 90_000, send_providers: false, drain: false, control_planes: [], keys: { keys: [] } });
       },
+      challenge: nothing,
+      renew: nothing,
       report: nothing,
       processesChanged: nothing,
       portAccess: nothing,

@@ -55,6 +55,7 @@ beforeEach(async () => {
     credential: "shared",
     tenantId: null,
     scopes: new Set(SCOPES),
+    keyThumbprint: null,
     expiresAt: null,
     issuedAt: null,
   });

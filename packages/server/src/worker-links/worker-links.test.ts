@@ -31,6 +31,7 @@ beforeEach(async () => {
       credential: "shared",
       tenantId: null,
       scopes: new Set(SCOPES),
+      keyThumbprint: null,
       expiresAt: null,
       issuedAt: null,
     };

@@ -138,7 +138,7 @@ export class WorkerLinks {
         { worker_id: workerId, remote, credential: identity.credential, dialled: role === "dialler" },
         "a link with a worker is up",
       );
-      serve = serveControl(session, identity.scopes);
+      serve = serveControl(session);
       for (const call of early.splice(0)) serve(call);
     } catch (error) {
       logger.warn(

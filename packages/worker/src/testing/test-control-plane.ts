@@ -2,7 +2,16 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { CaissonError, LINK_HEADERS, SCOPES, systemClock, type Heartbeat, type HeartbeatReply } from "@caisson/contract";
+import {
+  CaissonError,
+  LINK_HEADERS,
+  SCOPES,
+  systemClock,
+  type ChallengeReply,
+  type Heartbeat,
+  type HeartbeatReply,
+  type Renewal,
+} from "@caisson/contract";
 import { Link } from "@caisson/link";
 import { readLinkRequest, refuseLink, RemoteHost, serveControl, switchToLink, workerLinkOptions } from "@caisson/worker-link";
 
@@ -13,6 +22,10 @@ export class TestControlPlane implements AsyncDisposable {
   token = "worker-token-0123456789";
   /** What heartbeats are answered with; an error refuses them. */
   reply: Partial<HeartbeatReply> | CaissonError = {};
+  /** What challenges and renewals are answered with; without it, they are taken. */
+  renewal: CaissonError | undefined;
+  readonly renewals: Renewal[] = [];
+  challenges = 0;
   /** Never answers a heartbeat. */
   silent = false;
   readonly heartbeats: Heartbeat[] = [];
@@ -85,10 +98,30 @@ export class TestControlPlane implements AsyncDisposable {
   /** Makes a link of a connection with a worker. */
   take(stream: Duplex, role: "dialler" | "listener"): void {
     const refuse = (): Promise<never> => Promise.reject(new CaissonError("forbidden", "It holds no lease."));
-    const session = { heartbeat: (said: Heartbeat) => this.#heard(said), report: refuse, processesChanged: refuse, portAccess: refuse };
-    const link = new Link(stream, workerLinkOptions(stream, "control", role, serveControl(session, new Set(SCOPES)), systemClock));
+    const serve = serveControl({
+      scopes: new Set(SCOPES),
+      heartbeat: (said) => this.#heard(said),
+      challenge: () => this.#challenged(),
+      renew: (renewal) => this.#renewed(renewal),
+      report: refuse,
+      processesChanged: refuse,
+      portAccess: refuse,
+    });
+    const link = new Link(stream, workerLinkOptions(stream, "control", role, serve, systemClock));
     this.links.push(link);
     void link.closed.then(() => this.#happened());
+    this.#happened();
+  }
+
+  async #challenged(): Promise<ChallengeReply> {
+    this.challenges += 1;
+    this.#happened();
+    if (this.renewal !== undefined) throw this.renewal;
+    return { nonce: `nonce ${this.challenges}` };
+  }
+
+  async #renewed(renewal: Renewal): Promise<void> {
+    this.renewals.push(renewal);
     this.#happened();
   }
 
