@@ -36,6 +36,9 @@ describe.skipIf(labMissing() !== undefined)("workers that registered, under load
   afterAll(() => lab[Symbol.asyncDispose]());
 
   const renewals = (worker: string): number => lab.worker(worker).output.split("credentials were renewed").length - 1;
+  /** Links with workers that have ended on any control plane since the lab began. */
+  const linksEnded = (): number =>
+    lab.controls.reduce((sum, { output }) => sum + output.split("a link with a worker has ended").length - 1, 0);
   /** What was refused of a worker since the lab began, by the reasons in the events. */
   async function refusals(worker: string): Promise<string[]> {
     const { items } = await lab.api.json<{ items: { resource_id: string; data: { reason?: string } }[] }>(
@@ -45,7 +48,7 @@ describe.skipIf(labMissing() !== undefined)("workers that registered, under load
     return items.filter((event) => event.resource_id === worker).map((event) => event.data.reason ?? "");
   }
 
-  it("renew their tokens while they work", async () => {
+  it("renew their tokens and their links while they work", async () => {
     const { items } = await lab.api.json<{ items: Worker[] }>("GET", "/workers", undefined, { headers: { "x-api-key": lab.api.adminKey } });
     expect(items.map((one) => one.credential)).toEqual(["certificate", "certificate"]);
     await underFault(lab, {
@@ -53,9 +56,11 @@ describe.skipIf(labMissing() !== undefined)("workers that registered, under load
       shape: SHAPE,
       trueWithinMs: TRUE_WITHIN_MS,
       play: async () => {
-        const before = renewals("w1");
+        const [before, ended] = [renewals("w1"), linksEnded()];
         await last(2 * TOKEN_MS);
         expect(renewals("w1")).toBeGreaterThanOrEqual(before + 2);
+        // Each outlives the token that it was opened with.
+        expect(linksEnded()).toBe(ended);
         return { renewals: renewals("w1") - before };
       },
     });

@@ -1,4 +1,8 @@
-import type { Sandbox, Worker } from "@caisson/contract";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Sandbox, Worker, WorkerInvitation } from "@caisson/contract";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missing, previousRelease, unpackRelease } from "../harness/previous-release.ts";
 import { TestServer } from "../harness/server.ts";
@@ -6,6 +10,7 @@ import { SHARED_TOKEN, TestWorker } from "../harness/worker.ts";
 import { describeSandboxSuite, type SuitePart } from "../sandbox-suite/sandbox-suite.ts";
 import { SandboxTarget } from "../sandbox-suite/sandbox-target.ts";
 
+const CLI = new URL("../../packages/cli/bin/caisson.mjs", import.meta.url).pathname;
 const NO_LOCAL_WORKER = { ...SHARED_TOKEN, CAISSON_SERVER__LOCAL_WORKER: "off" };
 /** What crosses the link in every shape: calls, streams both ways under credit, connections. */
 const PARTS: readonly SuitePart[] = ["commands", "terminals", "files", "ports", "observation"];
@@ -46,6 +51,34 @@ describe.skipIf(why !== undefined)(`release ${previous.version} beside this one`
     });
 
     describeSandboxSuite(() => target, PARTS);
+  });
+
+  it.each<{ readonly name: string; readonly server?: string; readonly worker?: string }>([
+    { name: "its worker renews no link with our server", worker: old },
+    { name: "its server renews no link with our worker", server: old },
+  ])("$name, which is dialled anew with the renewed token", { timeout: 240_000 }, async (commands) => {
+    const env = { CAISSON_SERVER__LOCAL_WORKER: "off", CAISSON_WORKERS__TOKEN_TTL: "10s" };
+    await using server = await TestServer.start(env, commands.server === undefined ? {} : { command: commands.server });
+    const dataDir = await mkdtemp(join(tmpdir(), "caisson-skew-"));
+    const { token } = await server.json<WorkerInvitation>(
+      "POST",
+      "/workers",
+      { id: "joined" },
+      { headers: { "x-api-key": server.adminKey } },
+    );
+    execFileSync(process.execPath, [commands.worker ?? CLI, "worker", "join", server.url, "--token", token, "--no-start"], {
+      env: { PATH: process.env["PATH"] ?? "", HOME: dataDir, CAISSON_DATA_DIR: dataDir },
+    });
+    const own = { CAISSON_DATA_DIR: dataDir, CAISSON_WORKER__HEARTBEAT_INTERVAL: "1s" };
+    await using worker = await TestWorker.start(server, "joined", own, commands.worker);
+    const links = (): number => server.output.split("a link with a worker is up").length - 1;
+    await expect.poll(links, { timeout: 60_000 }).toBeGreaterThan(1);
+    expect(worker.output.includes("a link was not renewed")).toBe(commands.worker === undefined);
+    const sandbox = await server.json<Sandbox>("POST", "/sandboxes", { worker_id: "joined" });
+    expect(await server.json("POST", `/sandboxes/${sandbox.id}/exec`, { command: "echo $((6 * 7))" })).toMatchObject({ stdout: "42\n" });
+    await server.json("DELETE", `/sandboxes/${sandbox.id}`);
+    await worker.end();
+    await rm(dataDir, { recursive: true, force: true });
   });
 
   it("is replaced part by part under a running sandbox, and back", async () => {

@@ -124,7 +124,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
     });
 
   if (listenAddr !== undefined) {
-    const listener = new LinkListener({ credentials, accept: (stream, id, scopes) => planes.accept(stream, id, scopes), log });
+    const listener = new LinkListener({ credentials, accept: (link) => planes.accept(link), log });
     const server: HttpServer = await createWorkerServer({
       host,
       control: directControl(planes),

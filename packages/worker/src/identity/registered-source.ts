@@ -1,10 +1,10 @@
-import { CaissonError, isCaissonError, LINK_HEADERS, toCaissonError, type Clock, type Timer } from "@caisson/contract";
+import { CaissonError, isCaissonError, LINK_HEADERS, toCaissonError, type Clock, type Renewal, type Timer } from "@caisson/contract";
 import { makeSigningRequest, signProof, tokenLifeMs } from "@caisson/identity";
 import { askControlPlane } from "./ask-control-plane.ts";
 import { credentialsOf } from "./join.ts";
 import { IdentityFiles, type JoinedIdentity } from "./joined-identity.ts";
 import type { KnownControlPlanes } from "./known-control-planes.ts";
-import type { AdmittedControlPlane, WorkerCredentialSource } from "./worker-credential-source.ts";
+import type { AdmittedControlPlane, Renewals, WorkerCredentialSource } from "./worker-credential-source.ts";
 
 /** Time from one failed renewal to the next attempt, in ms. */
 const RETRY_MS = 300_000;
@@ -29,12 +29,14 @@ export interface RegisteredSourceOptions {
  * is on disk is never older than what was shown: a crash at any moment leaves credentials that get the next ones. Times of this
  * machine's clock are compared only with one another, so it does not matter how wrong it is.
  */
-export class RegisteredSource implements WorkerCredentialSource, Disposable {
+export class RegisteredSource implements WorkerCredentialSource, Renewals, Disposable {
   readonly kind = "registered";
+  readonly renewals: Renewals = this;
   readonly #options: RegisteredSourceOptions;
   readonly #files: IdentityFiles;
   readonly #ended = new AbortController();
   #identity: JoinedIdentity;
+  #count = 0;
   #shown: string | undefined;
   #renewing: Promise<"refreshed" | "gone"> | undefined;
   #timer: Timer | undefined;
@@ -65,6 +67,15 @@ export class RegisteredSource implements WorkerCredentialSource, Disposable {
       [LINK_HEADERS.workerId]: this.workerId,
       ...(nonce === undefined ? {} : { [LINK_HEADERS.proof]: await this.#prove(nonce) }),
     };
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  async prove(nonce: string): Promise<Renewal> {
+    const { token } = this.#identity.credentials;
+    return { token, proof: await this.#prove(nonce) };
   }
 
   clientCertificate(): { readonly cert: string; readonly key: string } {
@@ -158,6 +169,7 @@ export class RegisteredSource implements WorkerCredentialSource, Disposable {
 
   #take(identity: JoinedIdentity): void {
     this.#identity = identity;
+    this.#count += 1;
     this.#schedule();
   }
 

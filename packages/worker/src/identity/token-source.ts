@@ -15,6 +15,7 @@ export interface TokenSourceOptions {
 /** The identity of a worker that shows a token of the configuration. */
 export class TokenSource implements WorkerCredentialSource {
   readonly kind = "token";
+  readonly renewals = undefined;
   readonly #options: TokenSourceOptions;
   #shown: string | undefined;
 

@@ -1,8 +1,16 @@
-import type { Scope } from "@caisson/contract";
+import type { Renewal, Scope } from "@caisson/contract";
 
 /** A control plane that dialled this worker and was let in. */
 export interface AdmittedControlPlane {
   readonly scopes: ReadonlySet<Scope>;
+}
+
+/** How links that are up are told of a token that came after the one that opened them. */
+export interface Renewals {
+  /** Times that the token was replaced since this process began. */
+  readonly count: number;
+  /** The present token with a proof over a control plane's nonce. */
+  prove(nonce: string): Promise<Renewal>;
 }
 
 /** What a worker shows to be itself, and how it knows its control planes. */
@@ -15,6 +23,8 @@ export interface WorkerCredentialSource {
    * one in `X-Link-Nonce`.
    */
   headers(nonce: string | undefined): Promise<Readonly<Record<string, string>>>;
+  /** Undefined for tokens of the configuration, which have no end. */
+  readonly renewals: Renewals | undefined;
   /** Client certificate and key for TLS, PEM; undefined where it has none. */
   clientCertificate(): { readonly cert: string; readonly key: string } | undefined;
   /** Certificates to trust besides the machine's for `https` control planes, PEM. */

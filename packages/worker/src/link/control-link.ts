@@ -1,12 +1,23 @@
 import type { Duplex } from "node:stream";
-import { toCaissonError, type CaissonError, type Clock, type Heartbeat, type HeartbeatReply, type Scope } from "@caisson/contract";
+import {
+  isCaissonError,
+  toCaissonError,
+  type CaissonError,
+  type Clock,
+  type Heartbeat,
+  type HeartbeatReply,
+  type Scope,
+} from "@caisson/contract";
 import { Link, type IncomingCall } from "@caisson/link";
 import type { ProviderContext } from "@caisson/providers";
 import { ControlClient, workerLinkOptions } from "@caisson/worker-link";
+import type { Renewals } from "../identity/worker-credential-source.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** Longest time for the answer to a heartbeat, in ms. */
 const ANSWER_MS = 10_000;
+/** Longest time for each of the two answers that renew a link, in ms: the next heartbeat waits for them. */
+const RENEW_MS = 3_000;
 
 /** What one link with a control plane works with. */
 export interface ControlLinkOptions {
@@ -18,6 +29,10 @@ export interface ControlLinkOptions {
   /** What takes the control plane's calls. */
   readonly serve: (scopes: ReadonlySet<Scope>) => (call: IncomingCall) => void;
   readonly scopes: ReadonlySet<Scope>;
+  /** What comes after the token that opened the link; undefined where that has no end. */
+  readonly renewals: Renewals | undefined;
+  /** `renewals.count` when the link was opened, or a little before. */
+  readonly shown: number;
   readonly heartbeat: (full: boolean) => Promise<Heartbeat>;
   /** A heartbeat was answered that left at this monotonic time. */
   readonly answered: (reply: HeartbeatReply, askedAt: number) => void;
@@ -36,10 +51,13 @@ export class ControlLink {
   readonly #ended = new AbortController();
   readonly #heard = Promise.withResolvers<void>();
   #answers = 0;
+  /** `renewals.count` when the control plane was last shown a token, or said that it takes none. */
+  #shown: number;
 
   constructor(stream: Duplex, role: "dialler" | "listener", options: ControlLinkOptions) {
     this.id = options.id;
     this.#options = options;
+    this.#shown = options.shown;
     this.#wakeup = new Wakeup(options.clock);
     this.#answer = new Wakeup(options.clock);
     this.#link = new Link(stream, workerLinkOptions(stream, "worker", role, options.serve(options.scopes), options.clock));
@@ -69,6 +87,7 @@ export class ControlLink {
       await this.#link.ready;
       let full = true;
       while (!signal.aborted) {
+        await this.#renew();
         full = await this.#beat(full);
         if (!full) await this.#wakeup.wait(heartbeatMs, signal);
       }
@@ -93,6 +112,26 @@ export class ControlLink {
 
   close(reason: CaissonError): void {
     this.#link.close(reason);
+  }
+
+  /** Shows a token that came since, so that the link does not end with the one before. Never rejects: a link may end and be dialled anew. */
+  async #renew(): Promise<void> {
+    const { renewals, log, where } = this.#options;
+    if (renewals === undefined || renewals.count === this.#shown) return;
+    const { count } = renewals;
+    const options = { deadlineMs: RENEW_MS, signal: this.#ended.signal };
+    try {
+      const { nonce } = await this.control.challenge(options);
+      await this.control.renew(await renewals.prove(nonce), options);
+      this.#shown = count;
+    } catch (thrown) {
+      const error = toCaissonError(thrown);
+      // An older control plane, or one that will not take this token at any time.
+      const settled = isCaissonError(error, "unsupported", "unauthorized", "forbidden");
+      if (settled) this.#shown = count;
+      if (!this.#ended.signal.aborted)
+        log("warn", "a link was not renewed", { control_plane: where, outcome: error.code, reason: error.message, again: !settled });
+    }
   }
 
   /** One heartbeat; whether the control plane wants all of it at once. */

@@ -25,9 +25,17 @@ let wake: (() => void)[];
 let sequence: number;
 const all: TestControlPlane[] = [];
 
+let renewed: number;
+
 const credentials: WorkerCredentialSource = {
   workerId: "w1",
   kind: "token",
+  renewals: {
+    get count() {
+      return renewed;
+    },
+    prove: async (nonce) => ({ token: `token ${renewed}`, proof: `over ${nonce}` }),
+  },
   headers: async () => ({ authorization: `Bearer ${token}`, [LINK_HEADERS.workerId]: "w1" }),
   clientCertificate: () => undefined,
   caCertificates: () => [],
@@ -92,7 +100,7 @@ const named = (...planesNamed: TestControlPlane[]): Partial<HeartbeatReply> => (
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "caisson-links-"));
   await mkdir(join(dir, "worker"));
-  [token, refusals, onRefused, news, answers, wake, sequence] = [TOKEN, 0, () => "gone", [], [], [], 0];
+  [token, refusals, onRefused, news, answers, wake, sequence, renewed] = [TOKEN, 0, () => "gone", [], [], [], 0, 0];
 });
 afterEach(async () => {
   await planes.close();
@@ -183,6 +191,45 @@ it("gets another credential when it is refused, and links anew", async () => {
   expect(refusals).toBe(2);
 });
 
+it("shows a renewed token once on each link that is up, and on none that was opened with it", async () => {
+  const [a, b] = [await plane("a"), await plane("b")];
+  for (const one of [a, b]) one.reply = named(a, b);
+  await open(a.url, 20);
+  await Promise.all([a, b].map((one) => one.until(() => one.heartbeats.length > 1)));
+  expect([a.challenges, b.challenges]).toEqual([0, 0]);
+  renewed = 1;
+  await Promise.all([a, b].map((one) => one.until(() => one.renewals.length > 0)));
+  const after = a.heartbeats.length;
+  await a.until(() => a.heartbeats.length > after + 5);
+  for (const one of [a, b]) expect([one.renewals, one.links.length]).toEqual([[{ token: "token 1", proof: "over nonce 1" }], 1]);
+  await b.crash();
+  await b.listen();
+  await b.until(() => b.links.length === 2 && b.heartbeats.length > after + 10);
+  expect(b.challenges).toBe(1);
+});
+
+it.each([
+  ["an older control plane knows of no renewals", "unsupported", 1],
+  ["a control plane refuses the renewed token", "unauthorized", 1],
+  ["a control plane cannot look at the renewed token now", "database_unavailable", 5],
+] as const)("keeps its link when %s", async (_what, code, times) => {
+  const a = await plane("a");
+  a.renewal = new CaissonError(code, "No.");
+  await open(a.url, 20);
+  await a.until(() => a.heartbeats.length > 1);
+  renewed = 1;
+  await a.until(() => a.challenges >= times);
+  const after = a.heartbeats.length;
+  await a.until(() => a.heartbeats.length > after + 5);
+  expect([a.links.length, a.renewals]).toEqual([1, []]);
+  if (times === 1) expect(a.challenges).toBe(1);
+  a.renewal = undefined;
+  // The next token is another matter.
+  renewed = 2;
+  await a.until(() => a.renewals.length > 0);
+  expect(a.renewals[0]?.token).toBe("token 2");
+});
+
 it("says that it is refused for good, and tries on", async () => {
   const a = await plane("a");
   token = "a-wrong-token-0123456789";
@@ -220,7 +267,7 @@ it("lets a control plane in that dials, both showing who they are, and asks nobo
   const a = await plane("a");
   const listener = new LinkListener({
     credentials,
-    accept: (stream, id, scopes) => planes.accept(stream, id, scopes),
+    accept: (link) => planes.accept(link),
     log: () => undefined,
   });
   const server = createServer();
@@ -248,6 +295,10 @@ it("lets a control plane in that dials, both showing who they are, and asks nobo
   await a.until(() => a.heartbeats.length > 0);
   expect((await a.host("w1").describe()).workerId).toBe("w1");
   await until(() => planes.up.length === 1);
+  renewed = 1;
+  planes.beatNow();
+  await a.until(() => a.renewals.length > 0);
+  expect(a.renewals).toEqual([{ token: "token 1", proof: "over nonce 1" }]);
   // It is named, but there is a link with it.
   expect(a.asked).toBe(0);
   server.close();

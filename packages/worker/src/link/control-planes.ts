@@ -1,4 +1,3 @@
-import type { Duplex } from "node:stream";
 import {
   CaissonError,
   CONTROL_METHODS,
@@ -16,6 +15,7 @@ import type { WorkerCredentialSource } from "../identity/worker-credential-sourc
 import { ControlLink } from "./control-link.ts";
 import { dialControlPlane, RefusedForGood } from "./dial-control-plane.ts";
 import { isControlPlaneUrl, KnownUrls } from "./known-urls.ts";
+import type { AcceptedLink } from "./link-listener.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** Rest after a failed attempt: first, longest, and longest where the credential is refused for good, in ms. */
@@ -45,6 +45,13 @@ export interface ControlPlanesOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: ProviderContext["log"];
+}
+
+/** A link whose both ends have shown who they are. */
+interface OpenedLink extends AcceptedLink {
+  readonly role: "dialler" | "listener";
+  /** Where the control plane is, for people. */
+  readonly where: string;
 }
 
 /** An address that is dialled. */
@@ -88,8 +95,8 @@ export class ControlPlanes {
   }
 
   /** Serves a connection by which a control plane dialled this worker; resolves when it has ended. */
-  async accept(stream: Duplex, id: string, scopes: ReadonlySet<Scope>): Promise<void> {
-    await this.#serve(stream, "listener", id, `control plane ${id}`, scopes);
+  async accept({ stream, id, scopes, shown }: AcceptedLink): Promise<void> {
+    await this.#serve({ stream, role: "listener", id, where: `control plane ${id}`, scopes, shown });
   }
 
   /** Sends a heartbeat on every link now. */
@@ -137,6 +144,7 @@ export class ControlPlanes {
       }
       let longest: number = REST_MS.longest;
       try {
+        const shown = credentials.renewals?.count ?? 0;
         const { stream, id } = await dialControlPlane(address.url, credentials, clock, signal);
         address.id = id;
         if (this.#linked(id)) {
@@ -144,7 +152,8 @@ export class ControlPlanes {
           stream.destroy();
           continue;
         }
-        const reason = await this.#serve(stream, "dialler", id, address.url, CONTROL_SCOPES, () => {
+        const link = { stream, role: "dialler", id, where: address.url, scopes: CONTROL_SCOPES, shown } as const;
+        const reason = await this.#serve(link, () => {
           failures = 0;
           told = undefined;
         });
@@ -180,20 +189,15 @@ export class ControlPlanes {
     return false;
   }
 
-  async #serve(
-    stream: Duplex,
-    role: "dialler" | "listener",
-    id: string,
-    where: string,
-    scopes: ReadonlySet<Scope>,
-    up?: () => void,
-  ): Promise<CaissonError> {
-    const { heartbeatMs, serve, heartbeat, clock, log, news } = this.#options;
+  async #serve({ stream, role, ...opened }: OpenedLink, up?: () => void): Promise<CaissonError> {
+    const { credentials, heartbeatMs, serve, heartbeat, clock, log, news } = this.#options;
+    const { id, where } = opened;
+    const { renewals } = credentials;
     const answered = (reply: HeartbeatReply, askedAt: number): void => {
       this.#learn(id, reply);
       this.#options.answered(reply, askedAt);
     };
-    const link = new ControlLink(stream, role, { id, where, heartbeatMs, serve, scopes, heartbeat, answered, clock, log });
+    const link = new ControlLink(stream, role, { ...opened, renewals, heartbeatMs, serve, heartbeat, answered, clock, log });
     this.#links.add(link);
     link.heard.then(
       () => {

@@ -5,10 +5,21 @@ import type { ProviderContext } from "@caisson/providers";
 import { isLinkUpgrade, readLinkRequest, refuseLink, switchToLink } from "@caisson/worker-link";
 import type { WorkerCredentialSource } from "../identity/worker-credential-source.ts";
 
+/** A connection of a control plane that was let in. */
+export interface AcceptedLink {
+  readonly stream: Duplex;
+  /** Id of the control plane's present run. */
+  readonly id: string;
+  /** What it may do. */
+  readonly scopes: ReadonlySet<Scope>;
+  /** `Renewals.count` of what it was shown, or a lower one. */
+  readonly shown: number;
+}
+
 export interface LinkListenerOptions {
   readonly credentials: WorkerCredentialSource;
   /** Serves a control plane that was let in. */
-  readonly accept: (stream: Duplex, id: string, scopes: ReadonlySet<Scope>) => Promise<void>;
+  readonly accept: (link: AcceptedLink) => Promise<void>;
   readonly log: ProviderContext["log"];
 }
 
@@ -31,14 +42,15 @@ export class LinkListener {
     socket.on("error", () => socket.destroy());
     let scopes: ReadonlySet<Scope>;
     let id: string;
-    let shown: Readonly<Record<string, string>>;
+    let answer: Readonly<Record<string, string>>;
+    const shown = credentials.renewals?.count ?? 0;
     try {
       const { token, nonce, controlPlane } = readLinkRequest(message);
       if (token === undefined) throw new CaissonError("unauthorized", "A link needs a credential: Authorization: Bearer TOKEN.");
       if (nonce === undefined || controlPlane === undefined)
         throw new CaissonError("unauthorized", `A link needs the headers ${LINK_HEADERS.nonce} and ${LINK_HEADERS.controlPlane}.`);
       ({ scopes } = await credentials.admit(token));
-      shown = await credentials.answer(nonce);
+      answer = await credentials.answer(nonce);
       id = controlPlane;
     } catch (thrown) {
       const error = toCaissonError(thrown);
@@ -49,6 +61,6 @@ export class LinkListener {
       return refuseLink(socket, known ? error : new CaissonError("internal", "The credential could not be checked."), nonce);
     }
     if (socket.destroyed) return;
-    await accept(switchToLink(socket, head, shown), id, scopes);
+    await accept({ stream: switchToLink(socket, head, answer), id, scopes, shown });
   }
 }
