@@ -2,9 +2,6 @@ import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { pipeline } from "node:stream/promises";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const run = promisify(execFile);
@@ -54,11 +51,14 @@ export async function unpackRelease({ commit }: PreviousRelease): Promise<string
 }
 
 async function unpack(commit: string, folder: string): Promise<void> {
-  const archive = spawn("git", ["-C", ROOT, "archive", commit], { stdio: ["ignore", "pipe", "inherit"] });
-  const tar = spawn("tar", ["-x", "-C", folder], { stdio: ["pipe", "inherit", "inherit"] });
-  const ended = Promise.all([once(archive, "exit"), once(tar, "exit")]);
-  await pipeline(archive.stdout, tar.stdin);
-  for (const [code] of await ended) if (code !== 0) throw new Error(`the release ${commit} could not be unpacked`);
+  // By way of a file: tar stops reading where the archive ends, before the padding that git still writes.
+  const archive = `${folder}.tar`;
+  try {
+    await run("git", ["-C", ROOT, "archive", "-o", archive, commit]);
+    await run("tar", ["-xf", archive, "-C", folder]);
+  } finally {
+    await rm(archive, { force: true });
+  }
 }
 
 /** Third-party packages of this checkout, and the release's own, by links that hold when the folder is renamed. */
