@@ -6,6 +6,10 @@ export const DEADLINES_MS = {
   rest: 240_000,
   /** From the last fault to the moment when every state that is shown is true, creations apart. */
   shown: 40_000,
+  /** The same where a control plane tries first that is not answered. */
+  shownAfterAnother: 70_000,
+  /** From the late answer that a box runs to the moment when it is found gone. */
+  found: 15_000,
   /** A deadline that passed is kept this much later, while a control plane lives and its database answers. */
   late: 45_000,
   /** The longest creation. */

@@ -135,7 +135,7 @@ export class FleetLedger {
     return this.#machines.unrest();
   }
 
-  /** A state that is shown and is not so; of those that are `known`, which creations are not yet. */
+  /** A state of a worker or a sandbox that is shown and is not so; of those that are `known`, which creations are not yet. */
   untrue(which: "all" | "known" = "all"): string | undefined {
     return this.#machines.untrue(which);
   }

@@ -23,6 +23,8 @@ export interface FleetPlant {
   readonly triggers?: Readonly<Record<string, string>>;
   /** Worlds of this bug have a worker that cannot be reached for long, which few have by chance. */
   readonly partition?: true;
+  /** Worlds of this bug have control planes that a worker does not answer, while others are heard and answered. */
+  readonly ignored?: true;
   /** Workers forget which epochs they have seen. */
   readonly forgetful?: true;
 }
@@ -158,6 +160,23 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
           },
         })),
     },
+  },
+  "a worker that stays unreachable though it is heard": {
+    within: 50,
+    as: /unreachable though/,
+    plant: {
+      partition: true,
+      store: (store) =>
+        withRepository(store, "workers", (workers) => ({
+          change: async (id, version, change) =>
+            change.event?.data["from"] === "unreachable" ? undefined : workers.change(id, version, change),
+        })),
+    },
+  },
+  "a worker kept by a control plane that it does not answer": {
+    within: 100,
+    as: /after all was healed/,
+    plant: { ignored: true, store: (store) => withRepository(store, "workers", () => ({ unclaim: () => Promise.resolve() })) },
   },
   "leases that are never released": {
     within: 100,

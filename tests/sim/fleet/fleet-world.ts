@@ -17,7 +17,7 @@ import { SimIdentities } from "./sim-identities.ts";
 import { SimSingletons } from "./sim-singletons.ts";
 import { SimWorker } from "./sim-worker.ts";
 import { Trouble } from "./trouble.ts";
-import { Wire } from "./wire.ts";
+import { Wire, type Lossy } from "./wire.ts";
 
 const START = Date.UTC(2030, 0, 1);
 
@@ -77,6 +77,7 @@ class FleetWorld {
   readonly #users: Users;
   readonly #admins: Admins;
   readonly #length: number;
+  readonly #ignored: boolean;
   readonly trouble: Trouble;
   /** Time from the moment when all was healed to the one when every state that is shown was true, in ms. */
   trueAfter = 0;
@@ -86,6 +87,7 @@ class FleetWorld {
     const { simulation } = this;
     const { random } = simulation;
     this.#random = new SeededRandom(random.next());
+    this.#ignored = plant.ignored === true;
     this.#database = database;
     database.plant(plant.triggers ?? {});
     database.now = () => Math.round(this.#faults.wall + simulation.now);
@@ -227,6 +229,7 @@ class FleetWorld {
       this.#boot(control);
     }
     for (const control of this.controls) for (const wire of control.wires.values()) wire.heal();
+    const shown = this.#ignore() ? DEADLINES_MS.shownAfterAnother : DEADLINES_MS.shown;
     let healedAt = this.simulation.now;
     let until = healedAt + DEADLINES_MS.rest;
     // Requests that are still on their way may arrive late; most worlds are at rest long before the last of them.
@@ -244,13 +247,22 @@ class FleetWorld {
       untrue = this.ledger.untrue("known");
       const since = this.simulation.now - healedAt;
       if (untrue === undefined && this.trueAfter === 0) this.trueAfter = since;
-      if (untrue !== undefined && since > DEADLINES_MS.shown) this.simulation.violate(`${since} ms after all was healed: ${untrue}`);
+      if (untrue !== undefined && since > shown) this.simulation.violate(`${since} ms after all was healed: ${untrue}`);
       this.simulation.surface();
     }
     if (unrest !== undefined) this.simulation.violate(`${DEADLINES_MS.rest} ms after the last fault: ${unrest}`);
     this.#inspect();
     this.ledger.check(await this.#database.store.events.after(0, 100_000));
     this.simulation.surface();
+  }
+
+  /** One control plane goes on without something of one worker, which the others have; whether there is such a one. */
+  #ignore(): boolean {
+    const [control, ...others] = this.controls;
+    if (control === undefined || others.length === 0 || !(this.#ignored || this.#random.chance(0.15))) return false;
+    const kind = this.#ignored ? "inventory" : this.#random.pick<Lossy>(["heartbeat", "inventory"]);
+    for (const wire of control.wires.values()) if (this.#ignored || this.#random.chance(0.5)) wire.lose(kind, Infinity);
+    return true;
   }
 
   /** Lets all workers join that were removed or whose credentials are good no more, but those that stay out; whether there were any. */

@@ -13,6 +13,7 @@ import type { SimProcess } from "../sim-process.ts";
 import type { Simulation } from "../simulation.ts";
 import type { Connection } from "./connection.ts";
 import type { SimWorker } from "./sim-worker.ts";
+import type { Lossy, Wire } from "./wire.ts";
 
 /** A worker as a control plane sees it over one connection: its answers may be late or lost, and its calls may come twice. */
 export class LinkedHost implements SandboxHost {
@@ -20,8 +21,10 @@ export class LinkedHost implements SandboxHost {
   readonly #worker: SimWorker;
   readonly #connection: Connection;
   readonly #simulation: Simulation;
+  readonly #wire: Wire;
 
-  constructor(worker: SimWorker, connection: Connection, simulation: Simulation) {
+  constructor(worker: SimWorker, connection: Connection, simulation: Simulation, wire: Wire) {
+    this.#wire = wire;
     this.workerId = worker.id;
     this.#worker = worker;
     this.#connection = connection;
@@ -41,13 +44,13 @@ export class LinkedHost implements SandboxHost {
   }
 
   inspect(id: string, signal?: AbortSignal): Promise<HostSandbox | undefined> {
-    return this.#call(`inspect ${id}`, async () => this.#worker.machine.inspect(id), signal);
+    return this.#call(`inspect ${id}`, async () => this.#unlessLost("inspect", this.#worker.machine.inspect(id)), signal);
   }
 
   inventory(signal?: AbortSignal): Promise<readonly HostSandbox[]> {
     const work = async (): Promise<readonly HostSandbox[]> => {
       const truth = this.#worker.machine.inventory();
-      return this.#worker.lies?.(truth) ?? truth;
+      return this.#unlessLost("inventory", this.#worker.lies?.(truth) ?? truth);
     };
     return this.#call("inventory", work, signal);
   }
@@ -72,6 +75,11 @@ export class LinkedHost implements SandboxHost {
 
   get images(): ImageHost {
     throw new Error("the orchestrator has no business with images");
+  }
+
+  /** An answer, or none ever. */
+  #unlessLost<T>(kind: Lossy, answer: T): T | Promise<never> {
+    return this.#wire.loses(kind) ? new Promise(() => undefined) : answer;
   }
 
   #call<T>(what: string, work: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {

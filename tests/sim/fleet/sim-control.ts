@@ -168,7 +168,7 @@ export class SimControl implements Dialled {
           return answer("refused");
         }
         const connection = new Connection(simulation, wire, control, life);
-        const plain: SandboxHost = new LinkedHost(worker, connection, simulation);
+        const plain: SandboxHost = new LinkedHost(worker, connection, simulation, wire);
         const host = this.#options.plant.host?.(plain) ?? plain;
         const open = parts.orchestrator.sessions.open(identity, host);
         const session = this.#options.plant.session?.(open) ?? open;

@@ -13,6 +13,7 @@ import type { SimMachine } from "../sim-host.ts";
 import { SimProcess, type WallTime } from "../sim-process.ts";
 import type { Simulation } from "../simulation.ts";
 import type { Connection } from "./connection.ts";
+import type { Wire } from "./wire.ts";
 
 /** Time between two heartbeats, in ms. */
 export const HEARTBEAT_MS = 10_000;
@@ -29,6 +30,8 @@ export interface WorkerSettings {
 /** A control plane as a worker dials it. */
 export interface Dialled {
   readonly name: string;
+  /** What lies between it and each worker. */
+  readonly wires: ReadonlyMap<string, Wire>;
   /** A connection whose credential was checked, and the session at its other end; undefined when none could be made. */
   dial(worker: SimWorker): Promise<{ readonly connection: Connection; readonly session: () => WorkerSession } | "refused" | undefined>;
 }
@@ -199,6 +202,7 @@ export class SimWorker {
     let next = false;
     this.#replay(beat);
     process.clock.schedule(HEARTBEAT_MS, () => void this.#beat(control, link, process, next));
+    if (control.wires.get(this.id)?.loses("heartbeat") === true) return;
     try {
       const reply = await link.connection.call("worker", `heartbeat ${beat.session} ${beat.sequence}`, async () => {
         const answer = await link.session().heartbeat(beat);

@@ -5,7 +5,7 @@ import type { SharedFaults } from "./fleet-store.ts";
 import type { SimControl } from "./sim-control.ts";
 import type { SimSingletons } from "./sim-singletons.ts";
 import type { SimWorker } from "./sim-worker.ts";
-import type { Direction } from "./wire.ts";
+import type { Direction, Lossy } from "./wire.ts";
 
 /** What can be troubled. */
 export interface TroubleOptions {
@@ -70,6 +70,7 @@ export class Trouble {
     some(0.4, 3, () => this.#crashControl(random.pick(this.#controls)));
     some(0.4, 3, () => this.#crashWorker(random.pick(this.#workers)));
     some(0.4, 3, () => this.#cut());
+    some(0.25, 2, () => this.#flap());
     some(0.2, 6, () => random.pick(this.#workers).linkAgain(random.pick(this.#controls)));
     some(0.15, 2, () => this.#freezeWorker());
     some(0.15, 2, () => this.#freezeControl());
@@ -95,6 +96,24 @@ export class Trouble {
       () => [...control.wires.values()],
     ])();
     for (const wire of wires) wire?.cut(ways, ms);
+  }
+
+  /** On some wires of a worker one kind of message comes and goes, while all else passes. */
+  #flap(): void {
+    const { random } = this.#simulation;
+    const kind = random.pick<Lossy>(["heartbeat", "heartbeat", "inventory", "inventory", "inspect"]);
+    const worker = random.pick(this.#workers);
+    const wires = random.chance(0.5)
+      ? this.#controls.map((one) => one.wires.get(worker.id))
+      : [random.pick(this.#controls).wires.get(worker.id)];
+    let at = 0;
+    for (let times = random.int(1, 5); times > 0; times -= 1) {
+      const ms = random.chance(0.5) ? random.int(1_000, 20_000) : random.int(20_000, 120_000);
+      this.#simulation.after(at, () => {
+        if (this.active) for (const wire of wires) wire?.lose(kind, ms);
+      });
+      at += ms + random.int(500, 25_000);
+    }
   }
 
   #freezeWorker(): void {

@@ -4,6 +4,9 @@ import type { Connection } from "./connection.ts";
 /** Which way something goes: from the worker up to the control plane, or down to the worker. */
 export type Direction = "up" | "down";
 
+/** What can get lost though all else passes: what a worker says of itself, or what it answers. */
+export type Lossy = "heartbeat" | "inventory" | "inspect";
+
 /** Longest time that a slow wire holds something up, in ms: less than what ends a connection. */
 const SLOW_MS = 8_000;
 
@@ -14,6 +17,7 @@ export class Wire {
   slow = 0;
   readonly #simulation: Simulation;
   readonly #cut: Record<Direction, number> = { up: 0, down: 0 };
+  readonly #lost: Record<Lossy, number> = { heartbeat: 0, inventory: 0, inspect: 0 };
   readonly #connections = new Set<Connection>();
 
   constructor(name: string, simulation: Simulation) {
@@ -38,9 +42,20 @@ export class Wire {
     this.attend();
   }
 
+  /** Loses everything of one kind for a while; the connection is well and all else passes. */
+  lose(kind: Lossy, ms: number): void {
+    this.#lost[kind] = Math.max(this.#lost[kind], this.#simulation.now + ms);
+    this.#simulation.note(() => `wire   ${this.name} loses each ${kind} for ${ms} ms`);
+  }
+
+  loses(kind: Lossy): boolean {
+    return this.#lost[kind] > this.#simulation.now;
+  }
+
   /** Makes it whole and fast again. */
   heal(): void {
     this.slow = 0;
+    Object.assign(this.#lost, { heartbeat: 0, inventory: 0, inspect: 0 });
     this.#cut.up = this.#cut.down = 0;
     this.attend();
   }

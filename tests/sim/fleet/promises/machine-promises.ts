@@ -1,6 +1,7 @@
 import { isTerminal } from "@caisson/contract";
 import type { SimMachine } from "../../sim-host.ts";
-import type { FleetFacts } from "./fleet-facts.ts";
+import { DEADLINES_MS } from "../deadlines.ts";
+import type { Entry, FleetFacts } from "./fleet-facts.ts";
 
 /** A sandbox is on one machine at a time; and in the end machines have what is shown, and nothing else. */
 export class MachinePromises {
@@ -43,14 +44,21 @@ export class MachinePromises {
     return this.untrue();
   }
 
-  /** A state that is shown and is not so; of those that are `known`, which creations are not yet. */
+  /** A state of a worker or a sandbox that is shown and is not so; of those that are `known`, which creations, and those whose answer came late, are not yet. */
   untrue(which: "all" | "known" = "all"): string | undefined {
+    for (const [id, { state }] of this.#facts.workers) {
+      if (state === "unreachable" || state === "pending") return `${id} is ${state} though it says that it is there`;
+    }
     for (const entry of this.#facts.entries.values()) {
-      if (isTerminal(entry.state) || (which === "known" && entry.state === "creating")) continue;
+      if (isTerminal(entry.state) || (which === "known" && this.#isNew(entry))) continue;
       const box = this.#facts.machines.get(entry.workerId)?.boxes.get(entry.id);
       if (entry.state !== "running") return `${entry.id} is ${entry.state}, its box on ${entry.workerId} ${box?.state ?? "gone"}`;
       if (box?.state !== "running" || box.epoch !== entry.epoch) return `${entry.id} is running and its box ${box?.state ?? "gone"}`;
     }
     return undefined;
+  }
+
+  #isNew({ state, since }: Entry): boolean {
+    return state === "creating" || (state === "running" && this.#facts.simulation.now - since < DEADLINES_MS.found);
   }
 }
