@@ -110,6 +110,9 @@ export class ProcessNews {
       // It has ended, or is another's by now: its log is closed.
       if (code !== "forbidden" && code !== "lease_lost" && code !== "sandbox_not_found" && code !== "sandbox_destroyed") {
         logger.debug({ sandbox_id: ref.sandboxId, outcome: code, waiting: this.#waiting.length }, "processes will be told later");
+        // To the end: it may be this one sandbox that cannot be asked about them, and the others do not wait for it.
+        const later = new Set(together);
+        this.#waiting = [...this.#waiting.filter((one) => !later.has(one)), ...together];
         return false;
       }
     } finally {
