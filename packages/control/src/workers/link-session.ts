@@ -28,6 +28,12 @@ const REPORTS = { burst: 8, perSecond: 0.5, names: 16_384 } as const;
 /** Renewed tokens that are looked at at once, and each second after that: each costs signatures and writes. */
 const RENEWALS = { burst: 8, perSecond: 1, names: 1 } as const;
 
+/**
+ * Calls of one worker, heartbeats apart, that are looked at, at once and each second after that: each is a few questions to the
+ * database, which all workers share. What clients ask for at a worker directly is far less: it is gathered, or kept for a moment.
+ */
+export const CALLS = { burst: 1_024, perSecond: 256, names: 8_192 } as const;
+
 /** Silence of a link after which its credential is looked at all the same, in ms: a heartbeat is overdue by then. */
 const REVIEW_AFTER_MS = 15_000;
 
@@ -43,6 +49,8 @@ export interface LinkSessionOptions {
   readonly identity?: WorkerIdentity;
   readonly identities?: Pick<WorkerIdentities, "stillGood" | "challenge" | "renew">;
   readonly host: SandboxHost;
+  /** How often workers may call, over all their links. */
+  readonly calls: Allowance;
   /** Silence after which a worker that is heard again is reconciled at once, in ms. */
   readonly lateAfterMs: number;
   /** It was heard for the first time, and counts from now on. */
@@ -100,7 +108,7 @@ export class LinkSession implements WorkerSession {
 
   async heartbeat(heartbeat: Heartbeat): Promise<HeartbeatReply> {
     const { back, clock, heartbeats, lateAfterMs, of } = this.#options;
-    this.#ended.signal.throwIfAborted();
+    this.#called("heartbeat");
     if (this.#run !== undefined && heartbeat.session !== this.#run) {
       throw new CaissonError("protocol_error", "A link carries the heartbeats of one run of a worker.");
     }
@@ -182,6 +190,13 @@ export class LinkSession implements WorkerSession {
     this.#ended.abort(reason);
   }
 
+  /** Counts a call. Heartbeats by themselves: nothing else that a worker has to say keeps it from being heard. */
+  #called(about: "heartbeat" | "sandbox"): void {
+    this.#ended.signal.throwIfAborted();
+    const retryAfter = this.#options.calls.take(`${this.workerId} ${about}`);
+    if (retryAfter > 0) throw new CaissonError("resource_limit", `The worker ${this.workerId} calls too often.`, { retryAfter });
+  }
+
   /** What a renewal is checked by and against; a worker inside this process has none of it. */
   #renewing(): { readonly identities: NonNullable<LinkSessionOptions["identities"]>; readonly identity: WorkerIdentity } {
     this.#ended.signal.throwIfAborted();
@@ -207,7 +222,7 @@ export class LinkSession implements WorkerSession {
   /** The sandbox that is spoken of; `forbidden` unless this worker has its lease under this epoch. */
   async #owned({ sandbox_id: id, epoch }: Report): Promise<SandboxRecord> {
     const { of, refusals, store } = this.#options;
-    this.#ended.signal.throwIfAborted();
+    this.#called("sandbox");
     if (this.#run === undefined) throw new CaissonError("forbidden", "A worker says first that it is there.");
     const lease = await store.leases.get(id);
     const row = await store.sandboxes.get(id);

@@ -1,20 +1,23 @@
 import { CaissonError, type SandboxHost } from "@caisson/contract";
-import { LinkSession, type LinkSessionOptions } from "./link-session.ts";
+import { Allowance } from "../allowance.ts";
+import { CALLS, LinkSession, type LinkSessionOptions } from "./link-session.ts";
 import type { HeartbeatOf } from "./worker-heartbeats.ts";
 import type { WorkerIdentity } from "./worker-identities.ts";
 import type { WorkerSession, WorkerSessions } from "./worker-sessions.ts";
 
 /** What sessions need. */
-export type LinkSessionsOptions = Omit<LinkSessionOptions, "of" | "host" | "begun">;
+export type LinkSessionsOptions = Omit<LinkSessionOptions, "of" | "host" | "begun" | "calls">;
 
 /** The sessions of this control plane: of each worker the newest counts, once it has been heard; one in this process counts at once. */
 export class LinkSessions implements WorkerSessions {
   readonly #options: LinkSessionsOptions;
   readonly #newest = new Map<string, LinkSession>();
   readonly #all = new Set<LinkSession>();
+  readonly #calls: Allowance;
 
   constructor(options: LinkSessionsOptions) {
     this.#options = options;
+    this.#calls = new Allowance({ ...CALLS, clock: options.clock });
   }
 
   open(identity: WorkerIdentity, host: SandboxHost): WorkerSession {
@@ -27,6 +30,7 @@ export class LinkSessions implements WorkerSessions {
       ...this.#options,
       of,
       host,
+      calls: this.#calls,
       ...(identity === undefined ? {} : { identity }),
       begun: () => {
         const older = this.#newest.get(of.workerId);

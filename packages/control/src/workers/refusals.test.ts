@@ -1,5 +1,5 @@
-import { CaissonError } from "@caisson/contract";
-import { describe, expect, it } from "vitest";
+import { CaissonError, toCaissonError } from "@caisson/contract";
+import { describe, expect, it, vi } from "vitest";
 import { FleetWorld, type Plane, type TestWorker } from "../testing/fleet-world.ts";
 import type { WorkerIdentity } from "./worker-identities.ts";
 
@@ -157,6 +157,31 @@ describe("what a worker says over its link", () => {
     await honest.live(10_000);
     expect(session.ended.aborted).toBe(false);
     expect(honest.links.get("a")?.session).toBe(session);
+  });
+
+  it("is looked at so many times a second, whatever it speaks of, and others are heard all the while", async () => {
+    await using world = await FleetWorld.open();
+    const { a, honest, liar, id } = await two(world);
+    const looked = vi.spyOn(world.store.leases, "get");
+    const session = await liar.link(a);
+    const flood = (): Promise<string[]> =>
+      Promise.all(
+        Array.from({ length: 3_000 }, (_, at) =>
+          session.report({ sandbox_id: `sbnobody${at}`, epoch: 1 }).then(
+            () => "taken",
+            (error: unknown) => toCaissonError(error).code,
+          ),
+        ),
+      );
+    const answers = await flood();
+    expect(answers.at(-1)).toBe("resource_limit");
+    expect(looked.mock.calls.length).toBeLessThan(1_100);
+    await honest.links.get("a")?.session.report({ sandbox_id: id, epoch: 1 });
+    looked.mockClear();
+    await world.pass(1_000);
+    await flood();
+    expect(looked.mock.calls.length).toBeLessThan(300);
+    expect(await session.heartbeat(liar.heartbeat())).toMatchObject({ drain: false });
   });
 
   it("counts nothing before it has said that it is there", async () => {
