@@ -68,7 +68,8 @@ export class SideSession {
         if (!holding.aborted) throw error;
       } finally {
         this.#held.delete(name);
-        await session.query("select pg_advisory_unlock($1::bigint)", [lockKey(name)]).catch(() => undefined); // lost with its session
+        // A lock that cannot be given back goes with its session: else nobody would ever get it.
+        await session.query("select pg_advisory_unlock($1::bigint)", [lockKey(name)]).catch(() => session.close());
       }
     }
   }
@@ -89,7 +90,8 @@ export class SideSession {
       const { rows } = await session.query<{ got: boolean }>("select pg_try_advisory_lock($1::bigint) as got", [lockKey(name)]);
       if (rows[0]?.got === true) return session;
     } catch {
-      // it has broken: the next one tries
+      // It may have the lock or not; the next one tries.
+      session.close();
     }
     this.#held.delete(name);
     return undefined;
