@@ -83,13 +83,15 @@ test("a worker that drains takes nothing new, and says so", async () => {
   expect(unlabelled).toMatchObject({ code: 8, stderr: expect.stringContaining("zone=moon") });
 });
 
-test("an invitation is the line to type, and warns of an address that is this machine's only", async () => {
+test("an invitation is a token and the line that asks for it, and warns of an address that is this machine's only", async () => {
   const { code, stdout, stderr } = await caisson("workers", "add", "third", "--token-ttl", "10m");
   expect(code).toBe(0);
-  expect(stdout).toMatch(new RegExp(`^caisson worker join ${server.url} --token \\S{16,}\\n$`));
+  expect(stdout).toMatch(/^\S{16,}\n$/);
+  expect(stderr).toContain(`within 10m:\n  caisson worker join ${server.url} --token-file -\n`);
   expect(stderr).toContain("server.advertise_url");
+  expect(stderr).not.toContain(stdout.trim());
   const invitation = await jsonOf<Record<string, string>>("workers", "add");
-  expect(invitation).toMatchObject({ worker_id: null, command: `caisson worker join ${server.url} --token ${invitation["token"]}` });
+  expect(invitation).toMatchObject({ worker_id: null, command: `caisson worker join ${server.url} --token-file -` });
 });
 
 test("a busy worker is kept, with what is on it and what to do; --force removes all", async () => {

@@ -104,7 +104,7 @@ export type AddWorker = z.infer<typeof addWorkerSchema>;
 export const workerInvitationSchema = z
   .strictObject({
     worker_id: workerIdSchema.nullable().meta({ description: "The id it will have; null when it names itself" }),
-    token: z.string().meta({ description: "Registers one worker, once: `caisson worker join URL --token TOKEN`" }),
+    token: z.string().meta({ description: "Registers one worker, once: `caisson worker join URL --token-file -` asks for it" }),
     expires_at: z.iso.datetime(),
   })
   .meta({ id: "WorkerInvitation" });

@@ -56,12 +56,12 @@ export class Workers {
   }
 
   /**
-   * A token with which one machine becomes a worker, once: `caisson worker join URL --token TOKEN` there. It is in this answer
+   * A token with which one machine becomes a worker, once: `caisson worker join URL --token-file -` there asks for it. It is in this answer
    * only.
    *
    * ```ts
    * const { token, expires_at } = await client.workers.invite({ token_ttl: "10m" });
-   * console.log(`caisson worker join ${client.url} --token ${token}   # until ${expires_at}`);
+   * console.log(`caisson worker join ${client.url} --token-file -   # until ${expires_at}; then type ${token}`);
    * ```
    */
   async invite(request: AddWorker = {}, options: CallOptions = {}): Promise<WorkerInvitation> {

@@ -5,17 +5,18 @@ import { readServerFile } from "./local-server.ts";
 
 /** What to type on a machine that becomes a worker. */
 export interface JoinLine {
+  /** Asks for the token, which is not in it: other users of the machine see what is typed. */
   readonly command: string;
   /** What keeps the command from working elsewhere; absent when nothing is known to. */
   readonly warning?: string;
 }
 
 /** The command that an invitation is for. Of the server on this machine it names the address that others reach it at. */
-export function joinLine(url: string, token: string, options: CommonOptions): JoinLine {
+export function joinLine(url: string, options: CommonOptions): JoinLine {
   const config = loadConfig({ path: options.config, env: process.env });
   const local = readServerFile(resolveDataDir(config))?.url === url;
   const address = (local ? config.server.advertise_url : undefined) ?? url;
-  const command = `caisson worker join ${address.replace(/\/$/, "")} --token ${token}`;
+  const command = `caisson worker join ${address.replace(/\/$/, "")} --token-file -`;
   if (!isLoopback(new URL(address).hostname)) return { command };
   return {
     command,

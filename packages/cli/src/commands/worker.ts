@@ -69,7 +69,7 @@ function tellPeople(news: ControlNews): void {
   if (news.kind === "up") return print(`Connected to ${where}.`);
   const { error, forGood } = news;
   print(printable(`${forGood ? "Refused" : "Not connected"}: ${error.message}`));
-  if (forGood) print("  Look at the token here and there, or join again: caisson worker join URL --token TOKEN");
+  if (forGood) print("  Look at the token here and there, or join again: caisson worker join URL --token-file -");
   print(dim("  Sandboxes here live on; it is tried again until it works."));
 }
 

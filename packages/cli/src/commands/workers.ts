@@ -32,8 +32,12 @@ export function addWorkersCommands(program: Command, done: Done): void {
     .action(action(done, ls));
   leaf(workers, "add [worker]", {
     description:
-      "invite a machine: prints the command that makes it a worker\nThe token in it is shown only now, and works once. Without a name the machine gets its own.",
-    examples: ["caisson workers add", "caisson workers add worker-a --tenant team-a --token-ttl 10m"],
+      "invite a machine: prints a token, and the command there that asks for it\nThe token is shown only now, and works once. It alone is on standard output. Without a name the worker gets that of its machine.",
+    examples: [
+      "caisson workers add",
+      "caisson workers add worker-a --tenant team-a --token-ttl 10m",
+      "caisson workers add worker-a | ssh worker-a caisson worker join https://caisson.example.org --token-file - --no-start",
+    ],
   })
     .option("--tenant <tenant>", "takes only sandboxes of this tenant")
     .option("--token-ttl <duration>", "how long the token can be used (default: 1h, at most 24h)", checkDuration)
@@ -103,11 +107,13 @@ async function add(id: string | undefined, options: AddOptions): Promise<void> {
     ...(options.tenant === undefined ? {} : { tenant_id: options.tenant }),
     ...(options.tokenTtl === undefined ? {} : { token_ttl: options.tokenTtl }),
   });
-  const { command, warning } = joinLine(client.url, invitation.token, options);
+  const { command, warning } = joinLine(client.url, options);
   if (options.json) return printJson({ ...invitation, command });
-  process.stderr.write(`On the new machine, within ${distance(invitation.expires_at)}:\n`);
-  print(command);
+  process.stderr.write(
+    `Type this on the new machine, and the token when it asks, within ${distance(invitation.expires_at)}:\n  ${command}\n`,
+  );
   if (warning !== undefined) process.stderr.write(`${warning}\n`);
+  print(invitation.token);
 }
 
 /** Does one thing to each; with `--json` the answers are one list. */

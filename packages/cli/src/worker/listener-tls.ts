@@ -19,7 +19,7 @@ export function openListenerTls(
     const own = source.clientCertificate();
     if (own !== undefined) return own;
     throw new CaissonError("invalid_request", "worker.tls.own_certificate: this worker has none, for it did not join.", {
-      detail: { remedy: "Join with `caisson worker join URL --token TOKEN`, or name a certificate: worker.tls.cert_file and key_file." },
+      detail: { remedy: "Join with `caisson worker join URL --token-file -`, or name a certificate: worker.tls.cert_file and key_file." },
     });
   };
   if (source.clientCertificate() === undefined) find();

@@ -81,6 +81,6 @@ function tokenReader(auth: Config["auth"], workerId: string): () => Promise<stri
   if (fixed !== undefined) return () => Promise.resolve(fixed);
   if (file !== undefined) return () => readTokenFile(file);
   throw new CaissonError("unauthorized", "This worker has no credential.", {
-    detail: { remedy: "Join with `caisson worker join URL --token TOKEN`, or set auth.worker_token (CAISSON_AUTH__WORKER_TOKEN)." },
+    detail: { remedy: "Join with `caisson worker join URL --token-file -`, or set auth.worker_token (CAISSON_AUTH__WORKER_TOKEN)." },
   });
 }
