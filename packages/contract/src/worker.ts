@@ -49,7 +49,11 @@ export type ControlLossPolicy = (typeof CONTROL_LOSS_POLICIES)[number];
 export const workerSchema = z
   .strictObject({
     id: workerIdSchema,
-    state: z.enum(WORKER_STATES).meta({ id: "WorkerState" }),
+    state: z.enum(WORKER_STATES).meta({
+      id: "WorkerState",
+      description:
+        "`pending`: added, not heard of yet. `draining`: keeps its sandboxes, takes no new ones. `unreachable`: silent for longer than `workers.unreachable_after`",
+    }),
     late: z.boolean().meta({ description: "Its heartbeat is overdue (`workers.late_after`)" }),
     draining: z
       .enum(["no", "admin", "worker"])
@@ -58,17 +62,22 @@ export const workerSchema = z
     credential: z.enum(WORKER_CREDENTIALS).nullable().meta({ description: "How it showed who it is; null until it did" }),
     labels: workerLabelsSchema,
     tenant_id: tenantIdSchema.nullable().meta({ description: "The one tenant whose sandboxes it takes; null for all" }),
-    providers: z.array(providerReportSchema),
+    providers: z.array(providerReportSchema).meta({ description: "What it can run sandboxes with; empty until it was heard of" }),
     capacity: amountsSchema.meta({ description: "What its machine has for sandboxes, before overcommitment" }),
     reserved: amountsSchema.meta({ description: "What its sandboxes were promised" }),
     used: amountsSchema.nullable().meta({ description: "What was in use on its machine at the last heartbeat" }),
-    preview_domain: z.string().nullable(),
-    public_url: z.string().nullable().meta({ description: "Where clients may reach it directly" }),
-    advertise_addr: z.string().nullable().meta({ description: "Where control planes may dial it" }),
-    on_control_loss: z.enum(CONTROL_LOSS_POLICIES),
-    last_heartbeat_at: z.iso.datetime().nullable(),
-    created_at: z.iso.datetime(),
-    updated_at: z.iso.datetime(),
+    preview_domain: z
+      .string()
+      .nullable()
+      .meta({ description: "Domain below which it shows ports of its sandboxes itself; null where servers do" }),
+    public_url: z.string().nullable().meta({ description: "Where clients may reach it directly for data; null where they may not" }),
+    advertise_addr: z.string().nullable().meta({ description: "Where control planes may dial it; null where it dials them" }),
+    on_control_loss: z
+      .enum(CONTROL_LOSS_POLICIES)
+      .meta({ description: "What it does with its sandboxes while it reaches no control plane: lets them run, or freezes them" }),
+    last_heartbeat_at: z.iso.datetime().nullable().meta({ description: "When it was last heard; null before the first time" }),
+    created_at: z.iso.datetime().meta({ description: "When it was added" }),
+    updated_at: z.iso.datetime().meta({ description: "When any of this last changed" }),
   })
   .meta({ id: "Worker", description: "A worker, and what its machine can do" });
 export type Worker = z.infer<typeof workerSchema>;
@@ -93,7 +102,9 @@ export type WorkerPage = z.infer<typeof workerPageSchema>;
 /** Body of `POST /workers`. */
 export const addWorkerSchema = z
   .strictObject({
-    id: workerIdSchema.optional().meta({ description: "Its id. Default: the worker names itself when it registers" }),
+    id: workerIdSchema
+      .optional()
+      .meta({ description: "Its id. Default: the worker names itself when it registers, after its machine unless told otherwise" }),
     tenant_id: tenantIdSchema.optional().meta({ description: "Takes only sandboxes of this tenant. Default: of all" }),
     token_ttl: positiveDurationSchema.optional().meta({ description: "How long the token can be used. Default 1h, at most 24h" }),
   })
@@ -105,7 +116,7 @@ export const workerInvitationSchema = z
   .strictObject({
     worker_id: workerIdSchema.nullable().meta({ description: "The id it will have; null when it names itself" }),
     token: z.string().meta({ description: "Registers one worker, once: `caisson worker join URL --token-file -` asks for it" }),
-    expires_at: z.iso.datetime(),
+    expires_at: z.iso.datetime().meta({ description: "When the token is over" }),
   })
   .meta({ id: "WorkerInvitation" });
 export type WorkerInvitation = z.infer<typeof workerInvitationSchema>;
@@ -134,13 +145,13 @@ export const workerCredentialsSchema = z
   .strictObject({
     worker_id: workerIdSchema,
     token: z.string().meta({ description: "JSON Web Token (EdDSA, 7 days), bound to the worker id and the certificate's key" }),
-    token_expires_at: z.iso.datetime(),
+    token_expires_at: z.iso.datetime().meta({ description: "When the token ends" }),
     refresh_token: z.string().meta({ description: "Gets the next token, certificate and refresh token; 60 days, used once" }),
-    refresh_expires_at: z.iso.datetime(),
+    refresh_expires_at: z.iso.datetime().meta({ description: "When the refresh token ends: from then on it must join again" }),
     certificate: z.string().meta({ description: "Client certificate, PEM" }),
-    certificate_expires_at: z.iso.datetime(),
+    certificate_expires_at: z.iso.datetime().meta({ description: "When the certificate ends" }),
     ca_certificate: z.string().meta({ description: "Certificate of the installation's own authority, PEM" }),
-    scopes: z.array(z.enum(SCOPES)),
+    scopes: z.array(z.enum(SCOPES)).meta({ description: "What links by these credentials may carry" }),
     issuer: z.string().meta({ description: "The installation, as its tokens name it" }),
     keys: z
       .object({ keys: z.array(z.record(z.string(), z.unknown())) })
@@ -154,8 +165,8 @@ export const verifiedWorkerSchema = z
   .strictObject({
     worker_id: workerIdSchema,
     credential: z.enum(["shared", "static", "certificate"]).meta({ description: "What it showed" }),
-    tenant_id: tenantIdSchema.nullable(),
-    scopes: z.array(z.enum(SCOPES)),
+    tenant_id: tenantIdSchema.nullable().meta({ description: "The one tenant whose sandboxes it takes; null for all" }),
+    scopes: z.array(z.enum(SCOPES)).meta({ description: "What links by these credentials may carry" }),
     issued_at: z.iso.datetime().nullable().meta({ description: "When its token was issued; null for shared and static ones" }),
     expires_at: z.iso.datetime().nullable().meta({ description: "When its token ends; null for shared and static ones" }),
   })
@@ -172,7 +183,11 @@ export const removeWorkerQuerySchema = z.strictObject({
 
 /** Detail of the error `worker_in_use`. */
 export const workerInUseDetailSchema = z
-  .strictObject({ worker_id: z.string(), sandbox_ids: z.array(z.string()).meta({ description: "At most 1000 of them" }), count: z.int() })
+  .strictObject({
+    worker_id: z.string(),
+    sandbox_ids: z.array(z.string()).meta({ description: "At most 1000 of them" }),
+    count: z.int().meta({ description: "How many there are" }),
+  })
   .meta({ id: "WorkerInUseDetail" });
 
 /** Why a sandbox is where it is. */
@@ -181,7 +196,7 @@ export const placementSchema = z
     worker_id: z.string(),
     strategy: z.enum(["spread", "pack", "round_robin", "only"]).meta({ description: "`only`: no other worker could take it" }),
     reason: z.string().meta({ description: "One sentence" }),
-    score: z.number().nullable(),
+    score: z.number().nullable().meta({ description: "By which it was chosen of several, the highest; null where none was needed" }),
     refused: z
       .array(z.strictObject({ worker_id: z.string(), code: z.string(), reason: z.string() }))
       .meta({ description: "Workers that could not take it, or failed to start it, and why; at most 20" }),
