@@ -21,6 +21,7 @@ export function configError(mistakes: readonly ConfigMistake[]): CaissonError {
     "invalid_request",
     `The configuration has ${count}:\n${mistakes.map((one) => `  ${formatMistake(one)}`).join("\n")}`,
     {
+      detail: { remedy: "docs/configuration.md has every key; `caisson config check` tells when all is right." },
       errors: mistakes.map((one) => ({
         path: one.path,
         message: one.source === undefined ? one.message : `${one.message} (${one.source})`,

@@ -129,6 +129,21 @@ providers:
       "providers.default: mock is not enabled; set providers.mock.enabled to true",
       "defaults.ttl: is longer than defaults.max_ttl (1h)",
     ]);
+    const nothing = "needs worker.listen_addr, which is not set: nothing would listen there";
+    expect(
+      mistakes(
+        "worker: { heartbeat_interval: 1m, advertise_addr: 'a:1', public_url: 'https://a', preview_domain: a.example, preview_url: 'https://a.example' }\n",
+      ),
+    ).toEqual([
+      "worker.heartbeat_interval: is longer than 30s: the worker would be late",
+      `worker.advertise_addr: ${nothing}`,
+      `worker.public_url: ${nothing}`,
+      `worker.preview_domain: ${nothing}`,
+    ]);
+    expect(mistakes("worker: { listen_addr: 127.0.0.1:7430, preview_url: 'https://a.example' }\n")).toEqual([
+      "worker.preview_url: needs worker.preview_domain, which is not set",
+    ]);
+    expect(mistakes("worker: { listen_addr: 127.0.0.1:7430, public_url: 'https://a' }\n")).toEqual([]);
   });
 
   test("a value where a section belongs is refused even with variables over it", () => {

@@ -4,6 +4,9 @@ import { configError, type ConfigMistake } from "./config-mistake.ts";
 import { describeIssue, describeUnknownKey, type SchemaIssue } from "./describe-issue.ts";
 import { readEnv, type EnvValue } from "./env-overlay.ts";
 
+/** Longest time between heartbeats, in ms: more and workers are late. */
+const MAX_HEARTBEAT_MS = 30_000;
+
 /** Where a configuration comes from. */
 export interface ConfigSources {
   /** YAML file; absent: the one that `CAISSON_CONFIG` names, if any. */
@@ -83,6 +86,17 @@ function contradictions(config: Config): ConfigMistake[] {
       path: "defaults.exec_timeout",
       message: `is longer than defaults.max_exec_timeout (${config.defaults.max_exec_timeout})`,
     });
+  }
+  if (ms(config.worker.heartbeat_interval) > MAX_HEARTBEAT_MS) {
+    found.push({ path: "worker.heartbeat_interval", message: "is longer than 30s: the worker would be late" });
+  }
+  if (config.worker.listen_addr === undefined) {
+    for (const key of ["advertise_addr", "public_url", "preview_domain"] as const)
+      if (config.worker[key] !== undefined)
+        found.push({ path: `worker.${key}`, message: "needs worker.listen_addr, which is not set: nothing would listen there" });
+  }
+  if (config.worker.preview_url !== undefined && config.worker.preview_domain === undefined) {
+    found.push({ path: "worker.preview_url", message: "needs worker.preview_domain, which is not set" });
   }
   return found;
 }

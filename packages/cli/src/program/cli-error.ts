@@ -30,7 +30,15 @@ export function reportError(thrown: unknown, json: boolean): number {
   if (json) {
     process.stderr.write(`${printableJson({ ...toProblem(error, requestId), remedy })}\n`);
   } else {
-    process.stderr.write(`caisson: ${printable(error.message)}${requestId === undefined ? "" : ` (request ${requestId})`}\n`);
+    // What we say of our own may have several lines; what a server says is one.
+    const message =
+      error instanceof CaissonApiError
+        ? printable(error.message)
+        : error.message
+            .split("\n")
+            .map((line) => printable(line))
+            .join("\n");
+    process.stderr.write(`caisson: ${message}${requestId === undefined ? "" : ` (request ${requestId})`}\n`);
     process.stderr.write(`  ${printable(remedy)}\n`);
     if (process.env.NODE_DEBUG?.includes("caisson")) console.error(cause);
   }
@@ -40,6 +48,9 @@ export function reportError(thrown: unknown, json: boolean): number {
 /** What to do about an error of our own: its own remedy where it has one, else the table's. */
 function remedyOf(error: CaissonError): string {
   const own = error.detail?.remedy;
+  // Of a server's database the table knows enough; here it is this command that cannot reach it.
+  if (own === undefined && error.code === "database_unavailable")
+    return "See whether PostgreSQL runs, and whether database.dsn or database.dsn_file names it; sandboxes live on meanwhile.";
   return typeof own === "string" ? own : error.entry.remedy;
 }
 

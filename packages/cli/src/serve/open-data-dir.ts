@@ -28,7 +28,7 @@ export function openDataDir(path: string): DataDir {
   } catch (cause) {
     lock.close();
     const other = readServerFile(path);
-    const who = other === undefined ? "Another server" : `The server with process id ${other.pid} at ${other.url}`;
+    const who = other === undefined ? "Another server or worker" : `The server with process id ${other.pid} at ${other.url}`;
     throw new CaissonError("already_exists", `${who} uses the data folder ${path}.`, {
       cause,
       detail: { remedy: "Use that one, stop it first, or give this one a data folder of its own (CAISSON_DATA_DIR)." },

@@ -1,14 +1,5 @@
 import { rmSync } from "node:fs";
-import {
-  CaissonError,
-  parseDuration,
-  systemClock,
-  systemRandom,
-  VERSION,
-  type Config,
-  type Random,
-  type WorkerDescription,
-} from "@caisson/contract";
+import { parseDuration, systemClock, systemRandom, VERSION, type Config, type Random, type WorkerDescription } from "@caisson/contract";
 import {
   controlDefaults,
   ConnectedHosts,
@@ -31,6 +22,7 @@ import { logFunction } from "./create-logger.ts";
 import { localFacts } from "./local-facts.ts";
 import { bindLocalWorker, localWorkerId } from "./local-worker.ts";
 import { openDataDir } from "./open-data-dir.ts";
+import { explainListen } from "./explain-listen.ts";
 import { openHost } from "./open-host.ts";
 import { openStore } from "./open-store.ts";
 import { openTlsFiles } from "./tls-files.ts";
@@ -139,7 +131,9 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
   });
   opening.defer(() => server.close());
   if (tls !== undefined) opening.use(tls.follow((changed) => server.setTls(changed), systemClock, logFunction(logger)));
-  const url = await server.listen(config.server).catch((error: unknown) => Promise.reject(explainListen(error, config.server)));
+  const url = await server.listen(config.server).catch((error: unknown) => {
+    throw explainListen(error, config.server, { host: "--host or server.host", port: "--port or server.port" });
+  });
   writePrivateFile(serverFilePath(dataDir), `${JSON.stringify({ url, pid: process.pid })}\n`);
   opening.defer(() => {
     if (readServerFile(dataDir)?.pid === process.pid) rmSync(serverFilePath(dataDir), { force: true });
@@ -159,20 +153,4 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
 /** A name for this run of a control plane. */
 function newControlPlaneId(random: Random): string {
   return `cp${Buffer.from(random.bytes(8)).toString("hex")}`;
-}
-
-/** What keeps a server from listening, and what to do about it. */
-function explainListen(error: unknown, { host, port }: Config["server"]): unknown {
-  const failed = (message: string, remedy: string): CaissonError =>
-    new CaissonError("already_exists", message, { cause: error, detail: { remedy } });
-  switch ((error as NodeJS.ErrnoException).code) {
-    case "EADDRINUSE":
-      return failed(`Something else listens at ${host}:${port} already.`, "Stop it, or choose another port with --port or server.port.");
-    case "EADDRNOTAVAIL":
-      return failed(`This machine has no address ${host}.`, "Name one that it has with --host or server.host; 0.0.0.0 is all of them.");
-    case "EACCES":
-      return failed(`Port ${port} is for root only.`, "Choose a port above 1023 with --port or server.port.");
-    default:
-      return error;
-  }
 }

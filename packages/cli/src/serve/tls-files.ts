@@ -22,7 +22,9 @@ export function openTlsFiles(
 ): TlsFiles | undefined {
   if (certFile === undefined && keyFile === undefined) return undefined;
   if (certFile === undefined || keyFile === undefined)
-    throw new CaissonError("invalid_request", `${section}.cert_file and ${section}.key_file belong together; one of them is not set.`);
+    throw new CaissonError("invalid_request", `${section}.cert_file and ${section}.key_file belong together; one of them is not set.`, {
+      detail: { remedy: "Set both, or none." },
+    });
   const read = (): { readonly cert: string; readonly key: string } => ({
     cert: readFileSync(certFile, "utf8"),
     key: readFileSync(keyFile, "utf8"),

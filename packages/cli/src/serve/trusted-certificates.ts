@@ -7,6 +7,10 @@ export function trustedCertificates(key: string, file: string | undefined): read
   try {
     return [readFileSync(file, "utf8")];
   } catch (cause) {
-    throw new CaissonError("invalid_request", `${key}: ${file} cannot be read.`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new CaissonError("invalid_request", `${key}: ${file} cannot be read: ${code ?? "unknown"}.`, {
+      cause,
+      detail: { remedy: "Name a PEM file that this user may read." },
+    });
   }
 }

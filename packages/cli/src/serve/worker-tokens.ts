@@ -29,9 +29,16 @@ export async function readTokenFile(path: string): Promise<string> {
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new CaissonError("internal", `The worker token cannot be read from ${path}.`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new CaissonError("internal", `The worker token cannot be read from ${path}: ${code ?? "unknown"}.`, {
+      cause,
+      detail: { remedy: "Name a file with auth.worker_token_file that this user may read." },
+    });
   }
   const token = text.split(/\r?\n/, 1)[0]?.trim() ?? "";
-  if (token.length < 16 || token.length > 512) throw new CaissonError("internal", `${path} does not hold a token of 16 to 512 characters.`);
+  if (token.length < 16 || token.length > 512)
+    throw new CaissonError("internal", `${path} does not hold a token of 16 to 512 characters.`, {
+      detail: { remedy: "Put the token on its first line; `openssl rand -hex 32` makes one." },
+    });
   return token;
 }

@@ -12,9 +12,14 @@ export function openListenerTls(
 ): TlsFiles | undefined {
   const named = tls.cert_file !== undefined || tls.key_file !== undefined;
   if ((named || tls.own_certificate) && listenAddr === undefined)
-    throw new CaissonError("invalid_request", "worker.tls is for worker.listen_addr, which is not set.");
+    throw new CaissonError("invalid_request", "worker.tls is for worker.listen_addr, which is not set.", {
+      detail: { remedy: "Set worker.listen_addr, such as 0.0.0.0:7430, or leave worker.tls out." },
+    });
   if (!tls.own_certificate) return openTlsFiles(tls, [], "worker.tls");
-  if (named) throw new CaissonError("invalid_request", "worker.tls.own_certificate is instead of worker.tls.cert_file; both are set.");
+  if (named)
+    throw new CaissonError("invalid_request", "worker.tls.own_certificate is instead of worker.tls.cert_file; both are set.", {
+      detail: { remedy: "Leave one of them out." },
+    });
   const find = (): { readonly cert: string; readonly key: string } => {
     const own = source.clientCertificate();
     if (own !== undefined) return own;

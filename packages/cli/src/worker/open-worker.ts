@@ -20,6 +20,7 @@ import type { Logger } from "pino";
 import { resolveWorkerDir } from "../config/data-dir.ts";
 import { logFunction } from "../serve/create-logger.ts";
 import { openDataDir } from "../serve/open-data-dir.ts";
+import { explainListen } from "../serve/explain-listen.ts";
 import { openHost } from "../serve/open-host.ts";
 import { ControlTime } from "./control-time.ts";
 import { advertisedAddress, parseAddress } from "./listen-address.ts";
@@ -30,8 +31,6 @@ import { openWorkerCredentials } from "./open-credentials.ts";
 const GRACE_MS = 90_000;
 /** Time for control planes to hear that the worker shuts down, in ms. */
 const FAREWELL_MS = 2_000;
-/** Longest time between heartbeats, in ms: more and workers are late. */
-const MAX_HEARTBEAT_MS = 30_000;
 
 /** A worker that runs. */
 export interface OpenWorker extends AsyncDisposable {
@@ -58,7 +57,6 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   await using opening = new AsyncDisposableStack();
   const [clock, random, log] = [systemClock, systemRandom, logFunction(logger)];
   const heartbeatMs = parseDuration(config.worker.heartbeat_interval) ?? 0;
-  if (heartbeatMs > MAX_HEARTBEAT_MS) throw new CaissonError("invalid_request", "worker.heartbeat_interval is at most 30s.");
   const dataDir = opening.use(openDataDir(resolveWorkerDir(config))).path;
   let urls: readonly string[] = [];
   const identity = opening.use(await openWorkerCredentials({ config, dataDir, log, urls: () => urls }));
@@ -151,7 +149,10 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
       clock,
       random,
     });
-    url = await server.listen(parseAddress(listenAddr));
+    const address = parseAddress(listenAddr);
+    url = await server.listen(address).catch((error: unknown) => {
+      throw explainListen(error, address, { host: "worker.listen_addr", port: "worker.listen_addr" });
+    });
     opening.defer(() => planes.close());
     opening.defer(() => server.close());
     if (tls !== undefined) opening.use(tls.follow((changed) => server.setTls(changed), clock, log));
