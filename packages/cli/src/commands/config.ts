@@ -10,7 +10,7 @@ import { print, printJson } from "../terminal/write-out.ts";
 /** `caisson config check|show|path`. */
 export function addConfigCommands(program: Command, done: Done): void {
   const config = program.command("config").description("look at the configuration");
-  leaf(config, "check", { description: "find every mistake in the configuration" }).action(
+  leaf(config, "check", { serverless: true, description: "find every mistake in the configuration" }).action(
     action(done, async (options: CommonOptions) => {
       const { path, mistakes } = readConfig({ path: options.config, env: process.env });
       if (options.json) printJson({ path: path ?? null, ok: mistakes.length === 0, mistakes });
@@ -19,7 +19,7 @@ export function addConfigCommands(program: Command, done: Done): void {
       return mistakes.length === 0 ? 0 : new CaissonError("invalid_request", "").entry.exit;
     }),
   );
-  leaf(config, "show", { description: "print the configuration as it is in force, keys hidden" }).action(
+  leaf(config, "show", { serverless: true, description: "print the configuration as it is in force, keys hidden" }).action(
     action(done, async (options: CommonOptions) => {
       const { config: found, mistakes } = readConfig({ path: options.config, env: process.env });
       if (found === undefined) throw configError(mistakes);
@@ -28,7 +28,7 @@ export function addConfigCommands(program: Command, done: Done): void {
       else process.stdout.write(stringify(shown));
     }),
   );
-  leaf(config, "path", { description: "print which file the configuration comes from" }).action(
+  leaf(config, "path", { serverless: true, description: "print which file the configuration comes from" }).action(
     action(done, async (options: CommonOptions) => {
       const path = options.config ?? (process.env.CAISSON_CONFIG || undefined);
       if (options.json) printJson({ path: path ?? null });
@@ -48,7 +48,11 @@ function inForce(config: Config): unknown {
   return {
     ...config,
     data_dir: resolveDataDir(config),
-    database: { ...config.database, path: resolveDatabasePath(config) },
+    database: {
+      ...config.database,
+      path: resolveDatabasePath(config),
+      ...(config.database.dsn === undefined ? {} : { dsn: hidden(config.database.dsn) }),
+    },
     auth,
   };
 }

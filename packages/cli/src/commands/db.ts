@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { systemClock, systemRandom, type Config } from "@caisson/contract";
 import type { Command } from "commander";
 import { resolveDatabasePath, resolveDataDir } from "../config/data-dir.ts";
@@ -17,10 +17,12 @@ interface CopyOptions extends CommonOptions {
 export function addDbCommand(program: Command, done: Done): void {
   const db = program.command("db").summary("look at the database, and move it to PostgreSQL").description("The database of a server.");
   leaf(db, "status", {
+    serverless: true,
     description: "show which database is configured and what is in it; changes nothing",
     examples: ["caisson db status"],
   }).action(action(done, status));
   leaf(db, "copy", {
+    serverless: true,
     description: "copy the embedded database to an empty PostgreSQL\nThe server must be stopped; its sandboxes run on meanwhile.",
     examples: ["caisson db copy --to postgres://caisson:secret@db.example.org/caisson", "caisson db copy --to-file /run/secrets/dsn"],
   })
@@ -64,7 +66,7 @@ async function copy(options: CopyOptions): Promise<void> {
     written ? `Copied ${total} rows of ${Object.keys(rows).length} tables.` : `All ${total} rows are there already; nothing was changed.`,
   );
   print("Start the server with this, and it goes on with its sandboxes:");
-  print("  database: {driver: postgres, dsn: …}");
+  print(`  database: {driver: postgres, ${options.toFile === undefined ? "dsn: …" : `dsn_file: ${resolve(options.toFile)}`}}`);
   print(`  server:   {local_worker: on}`);
   print(`  worker:   {id: ${LOCAL_WORKER}}`);
   print(`The embedded database stays at ${path}; ${join(dataDir.path, "moved.json")} keeps a server from using it by mistake.`);
@@ -73,9 +75,18 @@ async function copy(options: CopyOptions): Promise<void> {
 async function targetOf(options: CopyOptions, database: Config["database"]): Promise<string> {
   if (options.to !== undefined && options.toFile !== undefined) throw usageError("--to and --to-file are both given.", "Leave one out.");
   if (options.to !== undefined) return options.to;
-  if (options.toFile !== undefined) return readFileSync(options.toFile, "utf8").trim();
+  if (options.toFile !== undefined) return fromFile(options.toFile);
   const { databaseAddress } = await import("../serve/open-store.ts");
   const configured = database.driver === "postgres" ? databaseAddress(database) : undefined;
   if (configured !== undefined) return configured;
   throw usageError("There is no address to copy to.", "Name it with --to or --to-file.");
+}
+
+function fromFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw usageError(`${path} cannot be read: ${code ?? message}.`, "Name a file that holds the address.");
+  }
 }

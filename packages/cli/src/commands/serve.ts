@@ -17,6 +17,7 @@ interface ServeOptions extends CommonOptions {
 /** `caisson serve`: the server, in the foreground. */
 export function addServeCommand(program: Command, done: Done): void {
   leaf(program, "serve", {
+    serverless: true,
     description: "run the server in the foreground",
     examples: ["caisson serve", "CAISSON_SERVER__PORT=8080 caisson serve --config caisson.yaml"],
   })

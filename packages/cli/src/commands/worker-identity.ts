@@ -14,6 +14,7 @@ const EXIT = { good: 0, refused: 4, unreachable: 8 } as const;
 /** `caisson worker identity`: who this worker is, and whether that is good. */
 export function addWorkerIdentityCommand(worker: Command, done: Done): void {
   leaf(worker, "identity", {
+    serverless: true,
     description:
       "show and check who this worker is\nAsks the control plane whether it takes it now, and opens no link. Exit code 0 when all is well, 4 when something does not fit or is refused, 8 when the control plane cannot be asked.",
   }).action(action(done, identity));

@@ -20,6 +20,7 @@ interface JoinOptions extends CommonOptions, JoinTokenOptions {
 /** `caisson worker join URL --token-file FILE`: this machine becomes a worker, and then runs as one. */
 export function addWorkerJoinCommand(worker: Command, done: Done, run: (options: CommonOptions) => Promise<void>): void {
   leaf(worker, "join <url>", {
+    serverless: true,
     description:
       "make this machine a worker of a control plane, and run it\nThe token comes from `caisson workers add`. A key pair is made here and stays here. When the answer gets lost, the same command again ends well.",
     examples: [

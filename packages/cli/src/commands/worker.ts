@@ -15,6 +15,7 @@ import { addWorkerJoinCommand } from "./worker-join.ts";
 /** `caisson worker`: this machine as a worker of a control plane, in the foreground. */
 export function addWorkerCommand(program: Command, done: Done): void {
   const command = leaf(program, "worker", {
+    serverless: true,
     description: "run sandboxes on this machine for a control plane elsewhere, in the foreground",
     examples: [
       "caisson worker",

@@ -1,4 +1,4 @@
-import type { Command, CommanderError } from "commander";
+import { Command, type CommanderError } from "commander";
 import { CliError } from "./cli-error.ts";
 
 /** Options that every command has. */
@@ -21,6 +21,8 @@ export interface LeafOptions {
   readonly failureExit?: number;
   /** Everything after the first operand belongs to the command that is run. */
   readonly passThrough?: true;
+  /** Asks no server that `--url` and `--api-key` could name. */
+  readonly serverless?: true;
   /** Shown below the help. */
   readonly examples?: readonly string[];
 }
@@ -35,13 +37,16 @@ export function leaf(parent: Command, nameAndArguments: string, options: LeafOpt
     .summary(options.description.split("\n", 1)[0] ?? "")
     .description(options.description)
     .option("--json", "answer in JSON")
-    .option("--url <url>", "address of the server (default: CAISSON_URL, else the one on this machine)")
-    .option("--api-key <key>", "API key (default: CAISSON_API_KEY, else the local server's)")
     .option("--config <file>", "configuration file (default: CAISSON_CONFIG)")
     .showHelpAfterError(`(${parentNames(parent)} ${nameAndArguments.split(" ", 1)[0]} --help shows how)`)
     .exitOverride((error: CommanderError) => {
       throw options.failureExit === undefined || error.exitCode === 0 ? error : new CliError(error, options.failureExit);
     });
+  if (options.serverless === undefined) {
+    command
+      .option("--url <url>", "address of the server (default: CAISSON_URL, else the one on this machine)")
+      .option("--api-key <key>", "API key (default: CAISSON_API_KEY, else the local server's)");
+  }
   if (options.passThrough) command.passThroughOptions();
   if (options.examples !== undefined)
     command.addHelpText("after", `\nExamples:\n${options.examples.map((line) => `  ${line}`).join("\n")}`);
@@ -61,9 +66,16 @@ export function action<Arguments extends unknown[]>(
 ): (...args: Arguments) => Promise<void> {
   return async (...args) => {
     try {
+      inherit(args);
       done((await run(...args)) ?? 0);
     } catch (error) {
       throw failureExit === undefined || error instanceof CliError ? error : new CliError(error, failureExit);
     }
   };
+}
+
+/** Options that were given to the command above, as in `caisson worker --config FILE identity`, are given to this one. */
+function inherit(args: unknown[]): void {
+  const command = args.at(-1);
+  if (command instanceof Command) args[args.length - 2] = { ...command.parent?.opts(), ...command.opts() };
 }

@@ -33,12 +33,22 @@ export function isRefusal(error: unknown): boolean {
   return code !== undefined && /^(28|3D)/.test(code);
 }
 
+/** Whether a connection failed, and no database said anything: no SQLSTATE. */
+export function isOfConnection(error: unknown): boolean {
+  return !(error instanceof CaissonError) && codeOf(error) === undefined;
+}
+
+/** Why a connection could not be made, in a word where there is one: `ECONNREFUSED`. Names no host, for callers of the server hear it. */
+export function reasonOf(error: unknown): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : messageOf(error);
+}
+
 /** Sorts the errors of `pg`: those of the database's state become `database_unavailable`; those of a statement stay what they are. */
 export function toDatabaseFailure(error: unknown): DatabaseFailure {
   if (error instanceof CaissonError) return { error, broken: true };
   if (isOutdated(error)) return { error, broken: true };
   const code = codeOf(error);
-  // No SQLSTATE: the connection itself failed.
   if (code === undefined) return { error: databaseUnavailable("the connection is lost", error), broken: true };
   switch (code.slice(0, 2)) {
     case "08": // connection exceptions

@@ -1,7 +1,7 @@
 import type { Clock } from "@caisson/contract";
 import pg from "pg";
 import type { PostgresPoolClient, PostgresQueryResult } from "kysely";
-import { databaseUnavailable, isOutdated, toDatabaseFailure } from "./database-error.ts";
+import { databaseUnavailable, isOfConnection, isOutdated, reasonOf, toDatabaseFailure } from "./database-error.ts";
 
 /** Time for a connection to be made, in ms. */
 const CONNECT_MS = 3_000;
@@ -68,7 +68,9 @@ export class Session {
       return session;
     } catch (error) {
       session.close();
-      throw toDatabaseFailure(error).error;
+      throw isOfConnection(error)
+        ? databaseUnavailable(`no connection is to be had: ${reasonOf(error)}`, error)
+        : toDatabaseFailure(error).error;
     }
   }
 
