@@ -1,7 +1,10 @@
-import { VERSION } from "@caisson/contract";
+import { existsSync } from "node:fs";
+import { VERSION, type Config } from "@caisson/contract";
 import type { Command } from "commander";
 import { connect } from "../client/connect.ts";
+import { credentialsPath } from "../client/local-server.ts";
 import { formatMistake } from "../config/config-mistake.ts";
+import { resolveDataDir } from "../config/data-dir.ts";
 import { readConfig } from "../config/load-config.ts";
 import type { Check } from "../doctor/check.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
@@ -27,12 +30,21 @@ async function doctor(options: CommonOptions): Promise<number> {
   const { config, mistakes } = readConfig({ path: options.config, env: process.env });
   const checks = await checkMachine();
   const providers = config !== undefined && agentIsBuilt() ? await probeProviders(config.providers) : [];
-  const server = config === undefined ? configCheck(mistakes.map(formatMistake)) : await checkServer(options);
-  const { checkWorker, isWorkerConfigured } = await import("../doctor/worker-checks.ts");
-  const worker = config !== undefined && isWorkerConfigured(options.config, process.env) ? await checkWorker(config) : undefined;
+  const { checkWorker, isWorker } = await import("../doctor/worker-checks.ts");
+  const worker = config !== undefined && isWorker(config, options.config, process.env) ? await checkWorker(config) : undefined;
+  // A machine that is only a worker has no server of its own to miss.
+  const only = worker !== undefined && !isServerNamed(config, options);
+  const server = config === undefined ? configCheck(mistakes.map(formatMistake)) : only ? undefined : await checkServer(options);
   const works = providers.some((provider) => provider.available);
   if (options.json) {
-    printJson({ version: VERSION, works, providers, machine: checks, server, ...(worker === undefined ? {} : { worker }) });
+    printJson({
+      version: VERSION,
+      works,
+      providers,
+      machine: checks,
+      ...(server === undefined ? {} : { server }),
+      ...(worker === undefined ? {} : { worker }),
+    });
   } else {
     print(
       `Caisson ${VERSION}, node ${process.versions.node}, ${process.platform}-${process.arch}, ${process.getuid?.() === 0 ? "as root" : "as a plain user"}`,
@@ -40,10 +52,16 @@ async function doctor(options: CommonOptions): Promise<number> {
     if (providers.length > 0) printProviders(providers);
     printChecks("Machine", checks);
     if (worker !== undefined) printChecks("Worker", worker);
-    printChecks("Server", [server]);
+    if (server !== undefined) printChecks("Server", [server]);
     if (!works) print("No sandbox can be made here yet: mend what is marked above.");
   }
   return works ? 0 : NOTHING_WORKS;
+}
+
+/** Whether a server was started here, or another one is named. */
+function isServerNamed(config: Config | undefined, { url }: CommonOptions): boolean {
+  if (url !== undefined || Boolean(process.env["CAISSON_URL"])) return true;
+  return config !== undefined && existsSync(credentialsPath(resolveDataDir(config)));
 }
 
 function configCheck(mistakes: readonly string[]): Check {

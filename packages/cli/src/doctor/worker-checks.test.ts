@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { configSchema, type Config, type ConfigInput } from "@caisson/contract";
 import { afterEach, expect, it } from "vitest";
-import { checkWorker, isWorkerConfigured } from "./worker-checks.ts";
+import { checkWorker, isWorker } from "./worker-checks.ts";
 
 let server: Server | undefined;
 afterEach(() => server?.close());
@@ -63,8 +63,10 @@ it("tells when nobody can know where it listens", async () => {
   expect(await dialled({ listen_addr: "127.0.0.1:7430" })).toBe("ok: at 127.0.0.1:7430");
 });
 
-it("is asked only where a worker is configured", () => {
+it("is asked only where a worker is configured, or joined", () => {
   const folder = mkdtempSync(join(tmpdir(), "caisson-doctor-"));
+  const here = configSchema.parse({ data_dir: folder });
+  const isWorkerConfigured = (path: string | undefined, env: Record<string, string>): boolean => isWorker(here, path, env);
   writeFileSync(join(folder, "worker.yaml"), "worker:\n  id: worker-a\n");
   writeFileSync(join(folder, "server.yaml"), "server:\n  port: 1\n");
   expect(isWorkerConfigured(join(folder, "worker.yaml"), {})).toBe(true);
@@ -72,6 +74,9 @@ it("is asked only where a worker is configured", () => {
   expect(isWorkerConfigured(join(folder, "server.yaml"), {})).toBe(false);
   expect(isWorkerConfigured(undefined, {})).toBe(false);
   expect(isWorkerConfigured(undefined, { CAISSON_WORKER__ID: "a" })).toBe(true);
+  mkdirSync(join(folder, "joined", "worker", "identity"), { recursive: true });
+  writeFileSync(join(folder, "joined", "worker", "identity", "identity.json"), "{}");
+  expect(isWorkerConfigured(undefined, {})).toBe(true);
   rmSync(folder, { recursive: true });
 });
 

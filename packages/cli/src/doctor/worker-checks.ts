@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { WORKER_ID_PATTERN, type Config } from "@caisson/contract";
@@ -12,8 +13,9 @@ const ANSWER_MS = 5_000;
 /** Difference of clocks that is told, in ms: a request takes some of it. */
 const CLOCK_MS = 5_000;
 
-/** Whether this configuration is for a worker that joins a control plane: its file or the environment says something of one. */
-export function isWorkerConfigured(path: string | undefined, env: Readonly<Record<string, string | undefined>>): boolean {
+/** Whether this machine is a worker of a control plane, or is to be one: it joined, or its file or the environment says something of one. */
+export function isWorker(config: Config, path: string | undefined, env: Readonly<Record<string, string | undefined>>): boolean {
+  if (existsSync(identityFiles(config).joinedPath)) return true;
   if (Object.keys(env).some((name) => name.startsWith("CAISSON_WORKER__"))) return true;
   const file = path ?? (env["CAISSON_CONFIG"] || undefined);
   const value = file === undefined ? undefined : readConfigFile(file).value;
@@ -23,9 +25,15 @@ export function isWorkerConfigured(path: string | undefined, env: Readonly<Recor
 /** What a machine needs to be a worker of a control plane. */
 export async function checkWorker(config: Config): Promise<readonly Check[]> {
   // One that is damaged is what `caisson worker identity` tells of.
-  const joined = await new IdentityFiles(join(resolveWorkerDir(config), "worker", "identity")).joined().catch(() => undefined);
+  const joined = await identityFiles(config)
+    .joined()
+    .catch(() => undefined);
   const url = controlPlaneUrlOf(config.worker, joined);
   return [checkId(config.worker.id, joined?.credentials.worker_id), ...(await checkControlPlane(url)), checkDialling(config.worker)];
+}
+
+function identityFiles(config: Config): IdentityFiles {
+  return new IdentityFiles(join(resolveWorkerDir(config), "worker", "identity"));
 }
 
 function checkId(configured: string | undefined, joined: string | undefined): Check {
