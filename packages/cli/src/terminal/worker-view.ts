@@ -4,6 +4,7 @@ import { distance } from "./moment.ts";
 /** How a worker is, in a word or two. */
 export function stateOf({ state, late, draining }: Worker): string {
   if (state === "draining" && draining === "worker") return "draining, shuts down";
+  if ((state === "pending" || state === "unreachable") && draining === "admin") return `${state}, drained`;
   return late && state !== "unreachable" && state !== "removed" ? `${state}, late` : state;
 }
 

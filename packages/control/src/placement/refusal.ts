@@ -30,12 +30,15 @@ export function refusalOf(request: CreateSandbox, refused: readonly Refused[], k
     const message = known === 0 ? "There is no worker." : "No worker can be reached.";
     return new CaissonError("worker_unavailable", message, { retryAfter: 5, detail: { workers, remedy: REMEDY } });
   }
-  const { error } = best;
+  const { error, workerId } = best;
   if (error.code === "no_capacity") {
-    return new CaissonError("no_capacity", `No worker has room for it: ${error.message}`, { retryAfter: 5, detail: { workers } });
+    return new CaissonError("no_capacity", `No worker has room for it. ${workerId}: ${error.message}`, {
+      retryAfter: 5,
+      detail: { workers },
+    });
   }
   if (error.code === "worker_unavailable") {
-    return new CaissonError("worker_unavailable", `No worker can take it now: ${error.message}`, {
+    return new CaissonError("worker_unavailable", `No worker can take it now. ${workerId}: ${error.message}`, {
       retryAfter: 5,
       detail: { workers, remedy: REMEDY },
     });

@@ -86,7 +86,10 @@ export class WorkerHeartbeats {
       throw new CaissonError("unauthorized", `The worker ${workerId} was removed; it must be added and join again.`);
     }
     if (seen.session !== beat.session) {
-      throw new CaissonError("lease_lost", `Another run of the worker ${workerId} has taken over.`);
+      throw new CaissonError(
+        "lease_lost",
+        `Another run of the worker ${workerId} has taken over; stop one of the two, or revoke the worker if the other is none of yours.`,
+      );
     }
     // Late or repeated: a newer one of this run was taken before.
     return seen;
