@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
@@ -72,6 +72,14 @@ async function start(
   throw new Error(`${name} ended: ${log}`);
 }
 
+/** Runs a command to its end. */
+function ended(args: readonly string[], env: Record<string, string>): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  return new Promise((resolve) => {
+    const options = { env: { PATH: process.env["PATH"] ?? "", HOME: dir, ...env }, timeout: 60_000 };
+    execFile(process.execPath, [CLI, ...args], options, (_error, stdout, stderr) => resolve({ stdout, stderr }));
+  });
+}
+
 function call<T>(url: string, method: string, path: string, key: string, json?: object): Promise<T> {
   return new Promise((resolve, reject) => {
     const options = { method, ca, agent: false as const, headers: { "x-api-key": key, "content-type": "application/json" } };
@@ -108,4 +116,13 @@ it("joins over TLS, links with its certificate, and takes sandboxes", { timeout:
   const sandbox = await call<object>(url, "POST", "/sandboxes", keys.admin_api_key, {});
   expect(sandbox).toMatchObject({ state: "running", worker_id: "worker-a" });
   expect(server.log()).not.toContain("certificate_mismatch");
+
+  const trusting = { CAISSON_DATA_DIR: join(dir, "worker"), CAISSON_WORKER__CA_FILE: join(dir, "ca.pem") };
+  const { worker: checks } = JSON.parse((await ended(["doctor", "--json"], trusting)).stdout) as {
+    worker: readonly { readonly name: string; readonly state: string }[];
+  };
+  expect(checks).toMatchObject([{ state: "ok" }, { name: `control plane ${url}`, state: "ok" }, { state: "ok" }, { state: "ok" }]);
+  const admin = { CAISSON_DATA_DIR: join(dir, "server") };
+  expect((await ended(["workers", "ls"], admin)).stderr).toContain("NODE_EXTRA_CA_CERTS");
+  expect((await ended(["workers", "ls", "-q"], { ...admin, NODE_EXTRA_CA_CERTS: join(dir, "ca.pem") })).stdout).toBe("worker-a\n");
 });

@@ -4,6 +4,17 @@ import { DirectRoute, UnreachableWorkers, type Direct } from "./direct-route.ts"
 import { neverSent } from "./never-sent.ts";
 import { pause } from "./pause.ts";
 
+/** What Node.js says of a certificate whose authority it does not know. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+const TRUST =
+  "The server's certificate is of no authority that is trusted here: name a PEM file with that authority in NODE_EXTRA_CA_CERTS.";
+
 /** Values of a query; undefined ones are left out. */
 export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
@@ -275,9 +286,7 @@ export class HttpClient {
     return new CaissonApiError(
       "server_unreachable",
       `No answer from ${direct?.url ?? this.#target.url}${reason === undefined ? "" : `: ${reason}`}.`,
-      {
-        cause: error,
-      },
+      { cause: error, ...(reason !== undefined && UNTRUSTED.has(reason) ? { remedy: TRUST } : {}) },
     );
   }
 }

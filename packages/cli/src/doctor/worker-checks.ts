@@ -1,10 +1,14 @@
 import { existsSync } from "node:fs";
+import { get as httpGet, type IncomingMessage } from "node:http";
+import { get as httpsGet } from "node:https";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { WORKER_ID_PATTERN, type Config } from "@caisson/contract";
+import { getCACertificates } from "node:tls";
+import { CaissonError, WORKER_ID_PATTERN, type Config } from "@caisson/contract";
 import { IdentityFiles } from "@caisson/worker";
 import { readConfigFile } from "../config/config-file.ts";
 import { resolveWorkerDir } from "../config/data-dir.ts";
+import { trustedCertificates } from "../serve/trusted-certificates.ts";
 import { controlPlaneUrlOf } from "../worker/open-credentials.ts";
 import { ok, warn, type Check } from "./check.ts";
 
@@ -29,7 +33,11 @@ export async function checkWorker(config: Config): Promise<readonly Check[]> {
     .joined()
     .catch(() => undefined);
   const url = controlPlaneUrlOf(config.worker, joined);
-  return [checkId(config.worker.id, joined?.credentials.worker_id), ...(await checkControlPlane(url)), checkDialling(config.worker)];
+  return [
+    checkId(config.worker.id, joined?.credentials.worker_id),
+    ...(await checkControlPlane(url, config.worker.ca_file)),
+    checkDialling(config.worker),
+  ];
 }
 
 function identityFiles(config: Config): IdentityFiles {
@@ -51,18 +59,35 @@ function checkId(configured: string | undefined, joined: string | undefined): Ch
   );
 }
 
-async function checkControlPlane(url: string): Promise<readonly Check[]> {
+async function checkControlPlane(url: string, caFile: string | undefined): Promise<readonly Check[]> {
   const name = `control plane ${url}`;
-  let response: Response;
+  let answer: { readonly status: number; readonly date: string | undefined };
   const asked = Date.now();
   try {
-    response = await fetch(`${url.replace(/\/$/, "")}/live`, { signal: AbortSignal.timeout(ANSWER_MS), redirect: "manual" });
-    await response.body?.cancel();
+    answer = await ask(new URL("/live", url), trustedCertificates("worker.ca_file", caFile));
   } catch (error) {
-    return [warn(name, `does not answer: ${reasonOf(error)}`, "check worker.control_plane_url, and that a firewall lets it through")];
+    const remedy = "check worker.control_plane_url, for https worker.ca_file, and that a firewall lets it through";
+    return [warn(name, `does not answer: ${reasonOf(error)}`, remedy)];
   }
-  if (!response.ok) return [warn(name, `answers with HTTP status ${response.status}: not Caisson?`, "check worker.control_plane_url")];
-  return [ok(name, "answers"), checkClock(response.headers.get("date"), asked, Date.now())];
+  const { status, date } = answer;
+  if (status !== 200) return [warn(name, `answers with HTTP status ${status}: not Caisson?`, "check worker.control_plane_url")];
+  return [ok(name, "answers"), checkClock(date ?? null, asked, Date.now())];
+}
+
+/** Asks as a worker does, with the certificates that it trusts. */
+function ask(url: URL, ca: readonly string[]): Promise<{ readonly status: number; readonly date: string | undefined }> {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  return new Promise((resolve, reject) => {
+    const take = (response: IncomingMessage): void => {
+      response.resume();
+      resolve({ status: response.statusCode ?? 0, date: response.headers.date });
+    };
+    // To name certificates is to replace the ones of the machine, so these are named too.
+    const tls = ca.length === 0 ? {} : { ca: [...getCACertificates("default"), ...ca] };
+    const request =
+      url.protocol === "https:" ? httpsGet(url, { agent: false, signal, ...tls }, take) : httpGet(url, { agent: false, signal }, take);
+    request.on("error", (error) => reject(signal.aborted ? (signal.reason as Error) : error));
+  });
 }
 
 /** The control plane's clock, which it tells in whole seconds, against ours. */
@@ -99,8 +124,8 @@ function checkDialling({ listen_addr: listen, advertise_addr: advertise }: Confi
 }
 
 function reasonOf(error: unknown): string {
-  const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
-  const code = (cause as { code?: unknown } | undefined)?.code;
+  if (error instanceof CaissonError) return error.message;
+  const { code } = error as { code?: unknown };
   if (typeof code === "string") return code;
-  return cause instanceof Error && cause.name === "TimeoutError" ? `no answer within ${ANSWER_MS / 1000} s` : String(cause);
+  return error instanceof Error && error.name === "TimeoutError" ? `no answer within ${ANSWER_MS / 1000} s` : String(error);
 }
