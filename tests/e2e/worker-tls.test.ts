@@ -117,7 +117,18 @@ it("joins over TLS, links with its certificate, and takes sandboxes", { timeout:
   expect(sandbox).toMatchObject({ state: "running", worker_id: "worker-a" });
   expect(server.log()).not.toContain("certificate_mismatch");
 
+  // Revoked, and invited again while it runs: it goes on by itself.
+  await call(url, "POST", "/workers/worker-a/revoke", keys.admin_api_key, {});
+  const next = await call<WorkerInvitation>(url, "POST", "/workers", keys.admin_api_key, { id: "worker-a" });
+  await writeFile(join(dir, "token"), next.token, { mode: 0o600 });
   const trusting = { CAISSON_DATA_DIR: join(dir, "worker"), CAISSON_WORKER__CA_FILE: join(dir, "ca.pem") };
+  expect(await ended(["worker", "join", url, "--token-file", join(dir, "token")], trusting)).toMatchObject({
+    stdout: expect.stringContaining("The worker that runs here goes on with that.") as string,
+    stderr: "",
+  });
+  const create = (): Promise<object> => call<object>(url, "POST", "/sandboxes", keys.admin_api_key, { worker_id: "worker-a" });
+  await expect.poll(create, { timeout: 60_000 }).toMatchObject({ state: "running", worker_id: "worker-a" });
+
   const { worker: checks } = JSON.parse((await ended(["doctor", "--json"], trusting)).stdout) as {
     worker: readonly { readonly name: string; readonly state: string }[];
   };

@@ -8,6 +8,7 @@ import { usageError } from "../program/cli-error.ts";
 import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts";
 import { printable } from "../terminal/printable.ts";
 import { print, printJson } from "../terminal/write-out.ts";
+import { openDataDir } from "../serve/open-data-dir.ts";
 import { trustedCertificates } from "../serve/trusted-certificates.ts";
 import { identityDir } from "../worker/open-credentials.ts";
 import { workerIdOf } from "../worker/worker-id.ts";
@@ -38,7 +39,9 @@ export function addWorkerJoinCommand(worker: Command, done: Done, run: (options:
         const { worker_id: id, token_expires_at: until } = identity.credentials;
         if (options.json) printJson({ worker_id: id, control_plane_url: identity.control_plane_url, token_expires_at: until });
         else print(printable(`Joined ${identity.control_plane_url} as ${id}.`));
-        if (options.start) await run(options);
+        if (options.start && runsHere(resolveWorkerDir(loadConfig({ path: options.config, env: process.env })))) {
+          if (!options.json) print("The worker that runs here goes on with that.");
+        } else if (options.start) await run(options);
         else if (!options.json) print("Run it with: caisson worker");
       }),
     );
@@ -92,6 +95,17 @@ async function withRemedy(error: unknown, dir: string): Promise<unknown> {
     }
     default:
       return error;
+  }
+}
+
+/** Whether a worker runs here already: it takes a new identity over by itself. */
+function runsHere(dir: string): boolean {
+  try {
+    openDataDir(dir)[Symbol.dispose]();
+    return false;
+  } catch (error) {
+    if (isCaissonError(error, "already_exists")) return true;
+    throw error;
   }
 }
 

@@ -70,7 +70,8 @@ function tellPeople(news: ControlNews): void {
   if (news.kind === "up") return print(`Connected to ${where}.`);
   const { error, forGood } = news;
   print(printable(`${forGood ? "Refused" : "Not connected"}: ${error.message}`));
-  if (forGood) print("  Look at the token here and there, or join again: caisson worker join URL --token-file -");
+  if (forGood)
+    print("  Let it join again (caisson worker join URL --token-file -); a token of the configuration must be the same here and there.");
   print(dim("  Sandboxes here live on; it is tried again until it works."));
 }
 

@@ -61,7 +61,7 @@ export function addWorkersCommands(program: Command, done: Done): void {
   );
   leaf(workers, "revoke <worker...>", { description: "refuse the credentials of workers from now on; they must join again" }).action(
     action(done, (ids: readonly string[], options: CommonOptions) =>
-      forEach(ids, options, async (client, id) => told(await client.workers.revoke(id))),
+      forEach(ids, options, async (client, id) => revoked(await client.workers.revoke(id))),
     ),
   );
   leaf(workers, "rm <worker...>", {
@@ -135,6 +135,10 @@ async function forEach(
 interface Told {
   readonly worker: Worker;
   readonly line: string;
+}
+
+function revoked(worker: Worker): Told {
+  return { worker, line: printable(`${worker.id} revoked; to let it join again: caisson workers add ${worker.id}`) };
 }
 
 function told(worker: Worker): Told {
