@@ -3,6 +3,8 @@ import type { Logger } from "./logger.ts";
 
 /** A round that failed is tried again after this time, in ms. */
 const RETRY_MS = 1_000;
+/** Time between two words of rounds that fail for the same reason, in ms. */
+const REMIND_MS = 60_000;
 
 /** What a loop needs. */
 export interface LoopOptions {
@@ -22,12 +24,14 @@ export class Loop {
   /** When the next round is due because somebody asked for it. */
   #dueAt = Infinity;
   #again = false;
+  /** Why rounds fail at present, how many have, and when that was told. */
+  #failing: { readonly code: string; rounds: number; toldAt: number } | undefined;
 
   constructor(options: LoopOptions) {
     this.#options = options;
   }
 
-  /** Runs until the signal is aborted; a failing round is logged and tried again. */
+  /** Runs until the signal is aborted; a failing round is tried again, and logged where it is news. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#again = false;
@@ -56,14 +60,27 @@ export class Loop {
   }
 
   async #round(signal: AbortSignal): Promise<number> {
+    const { logger, name, round } = this.#options;
     try {
-      return await this.#options.round(signal);
+      const rest = await round(signal);
+      if (this.#failing !== undefined) logger.info({ loop: name, failures: this.#failing.rounds }, "rounds succeed again");
+      this.#failing = undefined;
+      return rest;
     } catch (error) {
-      if (!signal.aborted) {
-        this.#options.logger.error({ loop: this.#options.name, outcome: toCaissonError(error).code, err: error }, "a round failed");
-      }
+      if (!signal.aborted) this.#failed(error);
       return RETRY_MS;
     }
+  }
+
+  #failed(error: unknown): void {
+    const { clock, logger, name } = this.#options;
+    const { code } = toCaissonError(error);
+    const now = clock.monotonic();
+    if (this.#failing?.code !== code) this.#failing = { code, rounds: 0, toldAt: -Infinity };
+    this.#failing.rounds += 1;
+    if (now - this.#failing.toldAt < REMIND_MS) return;
+    this.#failing.toldAt = now;
+    logger.error({ loop: name, outcome: code, failures: this.#failing.rounds, err: error }, "a round failed");
   }
 
   async #rest(ms: number, signal: AbortSignal): Promise<void> {

@@ -113,6 +113,36 @@ describe("Loop", () => {
   });
 });
 
+describe("Loop that fails for long", () => {
+  it("tells each reason when it is new, once a minute while it lasts, and its end", async () => {
+    const clock = new VirtualClock();
+    const told: unknown[] = [];
+    const line = (level: string) => (fields: object, message: string) => void told.push([level, fields, message]);
+    const silent = (): void => undefined;
+    const reasons = { error: line("error"), info: line("info"), debug: silent, warn: silent };
+    let reason: string | undefined = "database_unavailable";
+    const round = (): Promise<number> => {
+      if (reason === undefined) return Promise.resolve(3_600_000);
+      return Promise.reject(reason === "internal" ? new Error("bug") : new CaissonError("database_unavailable", "It is away."));
+    };
+    const stop = new AbortController();
+    const ended = new Loop({ name: "x", clock, logger: reasons, round }).run(stop.signal);
+    await clock.advance(61_500);
+    reason = "internal";
+    await clock.advance(5_000);
+    reason = undefined;
+    await clock.advance(5_000);
+    expect(told).toMatchObject([
+      ["error", { outcome: "database_unavailable", failures: 1 }, "a round failed"],
+      ["error", { outcome: "database_unavailable", failures: 61 }, "a round failed"],
+      ["error", { outcome: "internal", failures: 1 }, "a round failed"],
+      ["info", { loop: "x", failures: 5 }, "rounds succeed again"],
+    ]);
+    stop.abort();
+    await ended;
+  });
+});
+
 describe("SingleFlight", () => {
   it("runs work once per key at a time, also when it fails", async () => {
     const flights = new SingleFlight<number>();

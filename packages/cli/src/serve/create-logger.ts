@@ -1,4 +1,4 @@
-import type { Config } from "@caisson/contract";
+import { isCaissonError, type Config } from "@caisson/contract";
 import type { ProviderContext } from "@caisson/providers";
 import { pino, type DestinationStream, type Logger } from "pino";
 import { bold, cyan, dim, red, yellow } from "yoctocolors";
@@ -10,9 +10,18 @@ export function createLogger(config: Config["logging"]): Logger {
   const options = {
     level: config.level,
     base: null,
+    serializers: { err: toldError },
     redact: { paths: ["*.api_key", "*.authorization", "*.env", "*.stdin"], censor: "(hidden)" },
   };
   return pino(options, pretty ? prettyStream : pino.destination({ dest: 2, sync: true }));
+}
+
+/** An error as the log has it: with its stack where nobody expected it. What we say ourselves of a database or a worker is enough. */
+function toldError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  if (!isCaissonError(error) || error.code === "internal") return pino.stdSerializers.err(error);
+  const { cause, code, message } = error;
+  return { type: error.name, code, message: cause instanceof Error && cause.message !== message ? `${message} ${cause.message}` : message };
 }
 
 /** The log as providers and the worker see it. */
@@ -37,10 +46,11 @@ const prettyStream: DestinationStream = {
     process.stderr.write(
       `${dim(clock)} ${LEVELS[Number(level)] ?? String(level)} ${typeof msg === "string" ? printable(msg) : ""} ${dim(printable(rest.join(" ")))}\n`,
     );
-    const stack = (err as { stack?: unknown } | undefined)?.stack;
-    if (typeof stack === "string")
+    const { message, stack } = (err ?? {}) as { readonly message?: unknown; readonly stack?: unknown };
+    const told = typeof stack === "string" ? stack : message;
+    if (typeof told === "string")
       process.stderr.write(
-        `${stack
+        `${told
           .split("\n")
           .map((line) => dim(printable(line)))
           .join("\n")}\n`,
