@@ -2,11 +2,11 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SandboxPage, WorkerPage } from "@caisson/contract";
+import { freePort } from "@caisson/testkit";
 import { TestPostgres } from "../../tests/harness/postgres.ts";
 import { TestServer } from "../../tests/harness/server.ts";
 import { ONLY_MOCK, SHARED_TOKEN } from "../../tests/harness/worker.ts";
@@ -124,14 +124,6 @@ export class Installation implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#opened.disposeAsync();
   }
-}
-
-async function freePort(): Promise<number> {
-  const taken = createServer().listen(0, "127.0.0.1");
-  await once(taken, "listening");
-  const { port } = taken.address() as AddressInfo;
-  taken.close();
-  return port;
 }
 
 /** Process id of a PostgreSQL's first process. */

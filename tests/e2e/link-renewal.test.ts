@@ -1,10 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WorkerInvitation } from "@caisson/contract";
 import { Sandbox } from "@caisson/sdk";
+import { freePort } from "@caisson/testkit";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { TestServer } from "../harness/server.ts";
 import { TestWorker } from "../harness/worker.ts";
@@ -25,14 +25,6 @@ afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
   await rm(dir, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => void probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => void probe.close(resolve));
-  return port;
-}
 
 /** The configuration of a worker that has joined. */
 async function joined(id: string): Promise<Record<string, string>> {

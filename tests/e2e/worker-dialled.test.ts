@@ -3,11 +3,10 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Worker, WorkerInvitation } from "@caisson/contract";
+import { freePort } from "@caisson/testkit";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { TestServer } from "../harness/server.ts";
 import { ONLY_MOCK, TestWorker } from "../harness/worker.ts";
@@ -25,14 +24,6 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
   await rm(dir, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => void probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => void probe.close(resolve));
-  return port;
-}
 
 /** Whether a worker answers over HTTPS with the certificate that it joined with. */
 async function answersWithOwn(address: string, dataDir: string): Promise<boolean> {

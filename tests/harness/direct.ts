@@ -1,6 +1,5 @@
-import { once } from "node:events";
-import { createServer, type AddressInfo } from "node:net";
 import { Caisson } from "@caisson/sdk";
+import { freePort } from "@caisson/testkit";
 import { TestFleet } from "./remote.ts";
 
 /** Domain below which the worker of a direct fleet shows ports. */
@@ -46,14 +45,4 @@ export function watchedClient(
     ...options,
   });
   return { client, sent };
-}
-
-/** A port of loopback that nobody has; it is not held. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

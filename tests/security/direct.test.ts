@@ -5,7 +5,8 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Access, PortToken, Sandbox } from "@caisson/contract";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { freePort, startDirectFleet, type DirectFleet } from "../harness/direct.ts";
+import { freePort } from "@caisson/testkit";
+import { startDirectFleet, type DirectFleet } from "../harness/direct.ts";
 import { TestWorker } from "../harness/worker.ts";
 
 let first: DirectFleet;

@@ -1,4 +1,5 @@
 export { VirtualClock } from "./virtual-clock.ts";
+export { freePort } from "./free-port.ts";
 export { fuzzPlan, SeededRandom } from "./seeded-random.ts";
 export { chaosPair, type ChaosOptions } from "./chaos-pair.ts";
 export { agentBinary, AgentProcess } from "./agent-process.ts";

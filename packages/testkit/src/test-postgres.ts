@@ -1,10 +1,10 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { freePort } from "./free-port.ts";
 
 const REMEDY = "Install it (Debian: apt-get install postgresql); `npm test` does so as root.";
 /** Time to be up, in ms. */
@@ -192,14 +192,6 @@ function program(name: string): string {
   const found = folders.map((folder) => join(folder, name)).find((path) => statSync(path, { throwIfNoEntry: false })?.isFile());
   if (found === undefined) throw new Error(`This machine has no PostgreSQL: ${name} is missing. ${REMEDY}`);
   return found;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
 }
 
 function childrenOf(parent: number): number[] {
