@@ -95,9 +95,9 @@ export class FleetLedger {
     this.#facts.aliveSince = alive ? (this.#facts.aliveSince ?? this.#facts.simulation.now) : undefined;
   }
 
-  /** A heartbeat was answered. */
-  heard(workerId: string): void {
-    this.#sandboxes.heard(workerId);
+  /** A heartbeat was answered that had left then. */
+  heard(workerId: string, leftAt: number): void {
+    this.#sandboxes.heard(workerId, leftAt);
   }
 
   /** A box came up on a machine. */

@@ -144,7 +144,7 @@ class FleetWorld {
         { offset: START + (random.chance(0.2) ? random.pick([-1, 1]) * 3_600_000 : random.int(-300, 300)) },
         simulation,
         () => this.controls,
-        () => this.ledger.heard(machine.workerId),
+        (leftAt) => this.ledger.heard(machine.workerId, leftAt),
       );
       for (const control of this.controls) control.wires.set(worker.id, new Wire(`${control.name}-${worker.id}`, simulation));
       return worker;

@@ -52,7 +52,7 @@ export class SimWorker {
   readonly #controls: () => readonly Dialled[];
   readonly #sessions = new Map<Dialled, { readonly connection: Connection; readonly session: () => WorkerSession }>();
   /** A control plane has taken a heartbeat. */
-  readonly #wasHeard: () => void;
+  readonly #wasHeard: (leftAt: number) => void;
   #process: SimProcess | undefined;
   #session = "";
   #sequence = 0;
@@ -67,7 +67,7 @@ export class SimWorker {
     wall: WallTime,
     simulation: Simulation,
     controls: () => readonly Dialled[],
-    heard: () => void,
+    heard: (leftAt: number) => void,
   ) {
     this.#wasHeard = heard;
     this.id = machine.workerId;
@@ -199,6 +199,7 @@ export class SimWorker {
   ): Promise<void> {
     if (this.#sessions.get(control) !== link || !process.alive) return;
     const beat = this.heartbeat(withProviders);
+    const leftAt = this.#simulation.now;
     let next = false;
     this.#replay(beat);
     process.clock.schedule(HEARTBEAT_MS, () => void this.#beat(control, link, process, next));
@@ -206,7 +207,7 @@ export class SimWorker {
     try {
       const reply = await link.connection.call("worker", `heartbeat ${beat.session} ${beat.sequence}`, async () => {
         const answer = await link.session().heartbeat(beat);
-        this.#wasHeard();
+        this.#wasHeard(leftAt);
         return answer;
       });
       next = reply.send_providers;

@@ -23,9 +23,9 @@ export class SandboxPromises {
     this.#events = events;
   }
 
-  /** A heartbeat was answered. */
-  heard(workerId: string): void {
-    this.#heard.set(workerId, this.#facts.simulation.now);
+  /** A heartbeat was answered that had left then: one that comes after a later one tells nothing new. */
+  heard(workerId: string, leftAt: number): void {
+    this.#heard.set(workerId, Math.max(leftAt, this.#heard.get(workerId) ?? leftAt));
   }
 
   /** A row was written. */
