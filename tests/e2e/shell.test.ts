@@ -49,8 +49,10 @@ it("is a shell: types, resizes, ends with the shell's exit code and leaves the t
       return tmux.screen();
     })
     .toMatch(/20 90/);
-  await tmux.type("sleep 600");
+  await tmux.type("sh -c 'echo sleep$((1+1)); exec sleep 600'");
   await tmux.keys("Enter");
+  // A program that the shell just starts misses the signal.
+  await tmux.until(/^sleep2/m);
   await tmux.keys("C-c");
   await tmux.type("exit 42");
   await tmux.keys("Enter");
