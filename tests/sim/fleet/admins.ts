@@ -91,7 +91,11 @@ export class Admins {
 
   #revoke(id: string): void {
     const { random } = this.#simulation;
-    this.#do("revoke", id, (workers) => workers.revoke(id));
+    const call = (workers: WorkerOperations): Promise<Worker> => workers.revoke(id);
+    // One that was carried out late, when all is quiet, must not leave the machine out for good.
+    this.#do("revoke", id, call, () => {
+      if (!this.active) void this.#identities.join(id);
+    });
     if (random.chance(0.7)) this.#simulation.after(random.int(5_000, 60_000), () => this.#addAgain(id));
   }
 
