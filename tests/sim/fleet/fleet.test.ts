@@ -22,10 +22,12 @@ function partsOf(seeds: number): (readonly [first: number, last: number])[] {
   return Array.from({ length: Math.ceil(seeds / size) }, (_, i) => [i * size + 1, Math.min(seeds, (i + 1) * size)]);
 }
 
-/** Plays seeds in a process of their own. */
-async function playPart([first, last]: readonly [number, number]): Promise<PartReport> {
+/** Plays seeds in a process of their own, which ends with the signal. */
+async function playPart([first, last]: readonly [number, number], signal: AbortSignal): Promise<PartReport> {
   const child = fork(join(import.meta.dirname, "play-part.ts"), [String(first), String(last)], {
     execArgv: ["--conditions=@caisson/source"],
+    signal,
+    killSignal: "SIGKILL",
   });
   try {
     const gone = once(child, "exit").then(([code, signal]) => {
@@ -39,18 +41,21 @@ async function playPart([first, last]: readonly [number, number]): Promise<PartR
 }
 
 describe("many control planes and many workers under the simulator", () => {
-  it(`keep their promises in ${ONE ?? SEEDS} worlds`, { timeout: SEEDS * 1_000 }, async () => {
+  it(`keep their promises in ${ONE ?? SEEDS} worlds`, { timeout: SEEDS * 1_000 }, async ({ signal }) => {
+    const stop = new AbortController();
+    const ended = AbortSignal.any([signal, stop.signal]);
     const left = partsOf(SEEDS);
     const reports: PartReport[] = [];
     const work = async (): Promise<void> => {
       for (let part = left.shift(); part !== undefined; part = left.shift()) {
-        const report = await playPart(part);
+        const report = await playPart(part, ended);
         if (report.broken !== undefined) throw new Error(report.broken);
         reports.push(report);
         if (part[1] - part[0] + 1 === PART) console.log(`worlds ${part[0]} to ${part[1]}: nothing broken`);
       }
     };
-    await Promise.all(Array.from({ length: availableParallelism() }, work));
+    // The first that is broken ends the others.
+    await Promise.all(Array.from({ length: availableParallelism() }, work)).finally(() => stop.abort());
     // A world in which nothing happens would keep every promise.
     const many = SEEDS > 100 && ONE === undefined ? SEEDS : 0;
     const total = (what: Exclude<keyof PartReport, "broken">): number => reports.reduce((sum, report) => sum + report[what], 0);
