@@ -43,9 +43,11 @@
   /** Has what the code writes leave this process at once: a stream that Ctrl-C stops in the middle of a write never writes again. */
   function writeAtOnce(stream, fd) {
     stream.write = (chunk, encoding, done = encoding) => {
-      if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) throw new TypeError("Only strings and bytes can be written.");
+      if (typeof chunk !== "string" && !ArrayBuffer.isView(chunk)) throw new TypeError("Only strings and bytes can be written.");
       if (stream.destroyed || stream.writableEnded) throw new Error("The stream has ended.");
-      put(fd, Buffer.from(chunk, typeof encoding === "string" ? encoding : "utf8"));
+      const text = typeof chunk === "string";
+      const as = typeof encoding === "string" ? encoding : "utf8";
+      put(fd, text ? Buffer.from(chunk, as) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
       if (typeof done === "function") process.nextTick(done);
       return true;
     };
