@@ -1,6 +1,6 @@
 import { isCaissonError } from "@caisson/contract";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ProcessExit, StartedProcess } from "./exec-log-repository.ts";
+import { describeExecLog } from "./exec-log-suite.ts";
 import { IDEMPOTENCY_KEY_MS, type Reservation, type ReserveSandbox } from "./reserve-sandbox.ts";
 import { DEFAULT_RETENTION } from "./retention.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
@@ -44,13 +44,6 @@ function request(id: string, given: Partial<ReserveSandbox> = {}): ReserveSandbo
   return reserveRequest(id, { spec, env: { TOKEN: "secret" }, ...given });
 }
 
-const EXIT: ProcessExit = { exitCode: 3, signal: null, timedOut: false, durationMs: 5.5, stdoutBytes: 1, stderrBytes: 2 };
-
-function process(sandboxId: string, processId: number): StartedProcess {
-  const given = { kind: "exec", command: "ls", args: ["-l"], cut: false, user: null, workdir: "/" } as const;
-  return { sandboxId, processId, ...given, startedAt: START, keyName: "api", requestId: `r${processId}` };
-}
-
 function reserved(reservation: Reservation): SandboxRecord {
   if (reservation.kind !== "reserved") throw new Error(`not reserved but ${reservation.kind}`);
   return reservation.sandbox;
@@ -59,6 +52,7 @@ function reserved(reservation: Reservation): SandboxRecord {
 /** Everything a store promises, on one database. */
 export function describeStore(descriptor: StoreDescriptor): void {
   describeWorkerIdentities(descriptor);
+  describeExecLog(descriptor);
   describe(`store on ${descriptor.name}`, () => {
     let store: Store;
     let now = START;
@@ -328,75 +322,6 @@ export function describeStore(descriptor: StoreDescriptor): void {
         type: "port.unpublished",
         resource_id: "80",
       });
-    });
-
-    it("logs processes once, with their events, whatever is written again", async () => {
-      reserved(await store.sandboxes.reserve(request("sb1")));
-      const one = process("sb1", 1);
-      await store.execLog.write([one, process("sb1", 2)], []);
-      await store.execLog.write([one], [{ sandboxId: "sb1", processId: 1, endedAt: START - 5, exit: EXIT }]);
-      await store.execLog.write([], [{ sandboxId: "sb1", processId: 1, endedAt: START + 9, exit: null }]);
-      await store.execLog.write([], [{ sandboxId: "sb1", processId: 7, endedAt: START, exit: EXIT }]);
-      expect((await store.execLog.page("sb1", 10)).items).toEqual([
-        { ...process("sb1", 2), endedAt: null, exit: null },
-        { ...one, endedAt: START, exit: EXIT },
-      ]);
-      expect((await store.execLog.running()).map((running) => running.processId)).toEqual([2]);
-      expect([...(await store.execLog.known("sb1", [1, 2, 3]))]).toEqual([1, 2]);
-      expect(await store.events.after(1, 10)).toMatchObject([
-        { type: "process.started", resource_id: "1", sandbox_id: "sb1", data: { kind: "exec" } },
-        { type: "process.started", resource_id: "2" },
-        { type: "process.exited", resource_id: "1", data: { exit_code: 3, signal: null, timed_out: false, duration_ms: 5.5 } },
-      ]);
-    });
-
-    it("learns later who started a process that was found, and once it knows that stays", async () => {
-      reserved(await store.sandboxes.reserve(request("sb1")));
-      const known = process("sb1", 1);
-      await store.execLog.write([{ ...known, kind: "unknown", keyName: null, requestId: null }], []);
-      await store.execLog.write([known], []);
-      await store.execLog.write([{ ...known, keyName: "another" }], []);
-      await store.execLog.write([{ ...known, kind: "unknown", keyName: null, requestId: null }], []);
-      expect((await store.execLog.page("sb1", 10)).items).toMatchObject([{ kind: "exec", keyName: "api", requestId: "r1" }]);
-    });
-
-    it("ends processes with their sandbox, also those that are written late", async () => {
-      reserved(await store.sandboxes.reserve(request("sb1")));
-      await store.execLog.write([process("sb1", 1)], []);
-      await store.sandboxes.apply("sb1", 1, DESTROYED);
-      await store.execLog.write([process("sb1", 2)], []);
-      expect(await store.execLog.running()).toEqual([]);
-      expect((await store.execLog.page("sb1", 10)).items).toMatchObject([
-        { processId: 2, endedAt: START },
-        { processId: 1, exit: null },
-      ]);
-      expect((await store.events.after(1, 10)).map((event) => event.type)).toEqual([
-        "process.started",
-        "process.exited",
-        "sandbox.destroyed",
-        "process.started",
-        "process.exited",
-      ]);
-    });
-
-    it("pages through the log, and forgets what is old or too much", async () => {
-      reserved(await store.sandboxes.reserve(request("sb1")));
-      const ids = Array.from({ length: 7 }, (_, i) => i + 1);
-      await store.execLog.write(
-        ids.map((id) => process("sb1", id)),
-        ids.filter((id) => id !== 1).map((id) => ({ sandboxId: "sb1", processId: id, endedAt: START + id, exit: EXIT })),
-      );
-      const first = await store.execLog.page("sb1", 3);
-      const second = await store.execLog.page("sb1", 10, first.nextCursor ?? undefined);
-      expect([...first.items, ...second.items].map((one) => one.processId)).toEqual(ids.toReversed());
-      expect(second.nextCursor).toBeNull();
-      await expect(store.execLog.page("sb1", 3, "x")).rejects.toMatchObject({ code: "invalid_request" });
-      expect(await store.purge({ ...DEFAULT_RETENTION, execLogCount: 4 })).toMatchObject({ processes: 2 });
-      // The first still runs.
-      expect((await store.execLog.page("sb1", 10)).items.map((one) => one.processId)).toEqual([7, 6, 5, 4, 1]);
-      now = START + 6 + DEFAULT_RETENTION.execLogMs;
-      expect(await store.purge()).toMatchObject({ processes: 2 });
-      expect((await store.execLog.page("sb1", 10)).items.map((one) => one.processId)).toEqual([7, 6, 1]);
     });
 
     it("queues messages once, whoever moves the position first, and lets only the holder of the lease finish them", async () => {
