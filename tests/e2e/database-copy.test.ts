@@ -50,7 +50,7 @@ it("moves an installation to PostgreSQL while its sandboxes run on", { timeout: 
     await embedded.stop();
 
     const status = await caisson(["db", "status", "--json"], env);
-    expect(JSON.parse(status.stdout)).toMatchObject({ driver: "sqlite", pending: [], rows: { sandboxes: 2 } });
+    expect(JSON.parse(status.stdout)).toMatchObject({ driver: "sqlite", pending: [], rows: { sandboxes: 2 }, moved: null });
     const occupied = postgres.makeDatabase();
     expect((await caisson(["db", "copy", "--to", occupied], env)).code).toBe(0);
     postgres.sql("update sandboxes set version = version + 1", occupied);
@@ -62,6 +62,12 @@ it("moves an installation to PostgreSQL while its sandboxes run on", { timeout: 
     expect(JSON.parse((await caisson(["db", "copy", "--to", dsn, "--json"], env)).stdout)).toMatchObject({ written: false });
     const again = await caisson(["serve"], env);
     expect([again.code, again.stderr]).toEqual([5, expect.stringContaining("was moved to PostgreSQL")]);
+    const left = await caisson(["db", "status"], env);
+    expect([left.code, left.stderr]).toEqual([0, ""]);
+    expect(left.stdout).toMatch(/moved to PostgreSQL at \d{4}-.*\n +Set database\.driver to postgres;.*moved\.json/);
+    expect(JSON.parse((await caisson(["db", "status", "--json"], env)).stdout)).toMatchObject({
+      moved: { at: expect.any(String) as string, remedy: expect.stringContaining("database.driver") as string },
+    });
 
     moved = await TestServer.start(onPostgres, { dataDir: embedded.dataDir });
     expect(moved.apiKey).toBe(embedded.apiKey);
@@ -75,6 +81,7 @@ it("moves an installation to PostgreSQL while its sandboxes run on", { timeout: 
     expect(after.items.map((event) => event.seq)).toEqual(after.items.map((_, i) => i + 1));
     expect(JSON.parse((await caisson(["db", "status", "--json"], { ...env, ...onPostgres })).stdout)).toMatchObject({
       driver: "postgres",
+      moved: null,
       pending: [],
       rows: { sandboxes: 2 },
     });

@@ -37,10 +37,15 @@ async function status(options: CommonOptions): Promise<void> {
   const { databaseAddress } = await import("../serve/open-store.ts");
   const dsn = databaseAddress(config.database);
   const found = dsn === undefined ? sqliteStatus(resolveDatabasePath(config)) : await postgresStatus(dsn, systemClock);
-  if (options.json) return printJson(found);
+  const { movedDatabase } = await import("../serve/moved-database.ts");
+  const moved = dsn === undefined ? movedDatabase(resolveDataDir(config)) : undefined;
+  if (options.json) return printJson({ ...found, moved: moved ?? null });
   print(`${found.driver} ${found.version ?? "(not made yet)"}  ${found.place}`);
   print(`  schema   ${found.schema ?? "none"}${found.pending.length === 0 ? "" : `; the next start adds ${found.pending.join(", ")}`}`);
   for (const [table, rows] of Object.entries(found.rows)) print(`  ${String(rows).padStart(8)}  ${table}`);
+  if (moved === undefined) return;
+  print(`It was moved to PostgreSQL at ${moved.at ?? "some time"}: what it says is of then, and no server uses it.`);
+  print(`  ${moved.remedy}`);
 }
 
 async function copy(options: CopyOptions): Promise<void> {
