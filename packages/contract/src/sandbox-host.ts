@@ -41,6 +41,15 @@ export interface HostSandbox extends SandboxRef {
   readonly reason?: string;
 }
 
+/** What a worker said of a sandbox and cannot be read: whatever it was, it is not said that the sandbox is not there. */
+export interface UnreadSandbox {
+  readonly state: "unread";
+  /** Null where not even that can be read: it may be any. */
+  readonly sandboxId: string | null;
+  /** What is wrong with it, in one line. */
+  readonly problem: string;
+}
+
 /** What a worker says of itself. */
 export interface WorkerDescription {
   readonly workerId: string;
@@ -100,8 +109,8 @@ export interface SandboxHost {
   destroy(ref: SandboxRef, signal?: AbortSignal): Promise<void>;
   /** What is known of one sandbox; undefined when it is not here. */
   inspect(sandboxId: string, signal?: AbortSignal): Promise<HostSandbox | undefined>;
-  /** Every box on the machine that is ours, known before or not. */
-  inventory(signal?: AbortSignal): Promise<readonly HostSandbox[]>;
+  /** Every box on the machine that is ours, known before or not. One that is ill told takes nothing from the others. */
+  inventory(signal?: AbortSignal): Promise<readonly (HostSandbox | UnreadSandbox)[]>;
   /** A way to the guest agent. Fails on use with `sandbox_not_found`, `lease_lost` or `agent_unreachable`. */
   guest(ref: SandboxRef): ChannelOpener;
   /** Optional power: what the machine counts of a box; null where it counts nothing for it alone. */

@@ -1,4 +1,4 @@
-import { CaissonError, isTerminal, toCaissonError, type Clock, type HostSandbox } from "@caisson/contract";
+import { CaissonError, isTerminal, toCaissonError, type Clock, type HostSandbox, type UnreadSandbox } from "@caisson/contract";
 import type { LeasedSandbox, SandboxRecord, Store } from "@caisson/store";
 import type { Cleaner } from "./cleaner.ts";
 import type { Hosts } from "./hosts.ts";
@@ -49,7 +49,7 @@ export interface ReconcilerOptions {
  *
  * The rows are read before and after the inventory. A box that is missing counts as gone only for a row that said "running"
  * before the inventory was asked for and is unchanged since; a box that nobody owns is an orphan only by rows read after it,
- * because a creation writes its row before it starts its box.
+ * because a creation writes its row before it starts its box. What cannot be read of an inventory says of no sandbox that it is gone.
  */
 export class Reconciler {
   readonly #options: ReconcilerOptions;
@@ -57,6 +57,8 @@ export class Reconciler {
   readonly #rechecks = new SingleFlight<void>();
   readonly #firstRound = Promise.withResolvers<void>();
   #holds = false;
+  /** What was last told of what cannot be read. */
+  #toldUnread: string | undefined;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -125,7 +127,7 @@ export class Reconciler {
     const host = hosts.get(workerId);
     if (host === undefined) return false;
     const before = await store.leases.ofWorker(workerId);
-    let inventory: readonly HostSandbox[];
+    let inventory: readonly (HostSandbox | UnreadSandbox)[];
     try {
       const deadline = { clock, ms: INVENTORY_DEADLINE_MS, what: `the inventory of ${workerId}`, signal };
       inventory = await withDeadline(deadline, (inner) => host.inventory(inner));
@@ -135,7 +137,9 @@ export class Reconciler {
       return false;
     }
     const after = new Map((await store.leases.ofWorker(workerId)).map((entry) => [entry.sandbox.id, entry]));
-    const boxes = new Map(inventory.map((box) => [box.sandboxId, box]));
+    const unread = inventory.filter((item) => item.state === "unread");
+    const boxes = new Map(inventory.filter((item) => item.state !== "unread").map((box) => [box.sandboxId, box]));
+    await this.#tellUnread(unread);
     let orphans = 0;
     for (const box of boxes.values()) {
       const entry = after.get(box.sandboxId);
@@ -144,12 +148,30 @@ export class Reconciler {
       await this.#box(box, entry);
     }
     for (const { sandbox } of after.values()) this.#unfinished(sandbox);
-    const absent = before
-      .map(({ sandbox }) => sandbox)
-      .filter(({ id, version }) => !boxes.has(id) && after.get(id)?.sandbox.version === version);
-    await this.#eachAbsent(absent);
+    const unclear = new Set(unread.map(({ sandboxId }) => sandboxId));
+    // One that cannot be told by its id may be any of those that seem to be missing.
+    if (!unclear.has(null)) {
+      const absent = before
+        .map(({ sandbox }) => sandbox)
+        .filter(({ id, version }) => !boxes.has(id) && !unclear.has(id) && after.get(id)?.sandbox.version === version);
+      await this.#eachAbsent(absent);
+    }
     if (await store.workers.recount(workerId)) logger.warn({ worker_id: workerId }, "what it was promised was counted wrong");
     return true;
+  }
+
+  /** Tells of what an inventory had that cannot be read, once while it stays the same. */
+  async #tellUnread(unread: readonly UnreadSandbox[]): Promise<void> {
+    const { refusals, workerId } = this.#options;
+    const [first] = unread;
+    const told = first === undefined ? undefined : `${first.sandboxId} ${first.problem} ${unread.length}`;
+    if (first !== undefined && told !== this.#toldUnread)
+      await refusals.report(workerId, "unreadable_sandbox", {
+        sandbox_id: first.sandboxId,
+        problem: first.problem,
+        sandboxes: unread.length,
+      });
+    this.#toldUnread = told;
   }
 
   async #leave(): Promise<void> {

@@ -1,4 +1,4 @@
-import { CaissonError, type Channel } from "@caisson/contract";
+import { CaissonError, toCaissonError, type Channel } from "@caisson/contract";
 import type { IncomingCall } from "@caisson/link";
 import type { z } from "zod";
 import { LISTED, readReply, type Listed } from "./worker-replies.ts";
@@ -32,9 +32,20 @@ export async function sendLists(
 
 type Lists<N extends Listed> = { readonly [K in N]: z.output<(typeof LISTED)[K]>[] };
 
-/** The lists that answer a call. Events of other types are those of later versions, and let pass. */
-export async function readLists<N extends Listed>(method: string, channel: Channel, names: readonly N[]): Promise<Lists<N>> {
+/**
+ * The lists that answer a call. Events of other types are those of later versions, and let pass. `protocol_error` for an item that
+ * does not fit, unless `misfit` takes it.
+ */
+export async function readLists<N extends Listed>(
+  method: string,
+  channel: Channel,
+  names: readonly N[],
+  misfit: (item: unknown, error: CaissonError) => void = (_, error) => {
+    throw error;
+  },
+): Promise<Lists<N>> {
   await channel.reply;
+  const counts = new Map<N, number>();
   const lists = Object.fromEntries(names.map((name) => [name, [] as unknown[]])) as unknown as Record<N, unknown[]>;
   for await (const frame of channel) {
     if (frame.kind === "data") throw new CaissonError("protocol_error", `The answer to ${method} has bytes in it.`);
@@ -42,9 +53,16 @@ export async function readLists<N extends Listed>(method: string, channel: Chann
     const name = names.find((one) => one === type);
     if (name === undefined) continue;
     if (!Array.isArray(items)) throw new CaissonError("protocol_error", `The answer to ${method} has an event without items.`);
-    if (lists[name].length + items.length > MAX_ITEMS)
-      throw new CaissonError("protocol_error", `The answer to ${method} has more than ${MAX_ITEMS} items.`);
-    for (const item of items) lists[name].push(readReply(method, LISTED[name] as z.ZodType, item));
+    const count = (counts.get(name) ?? 0) + items.length;
+    if (count > MAX_ITEMS) throw new CaissonError("protocol_error", `The answer to ${method} has more than ${MAX_ITEMS} items.`);
+    counts.set(name, count);
+    for (const item of items) {
+      try {
+        lists[name].push(readReply(method, LISTED[name] as z.ZodType, item));
+      } catch (error) {
+        misfit(item, toCaissonError(error));
+      }
+    }
   }
   return lists as unknown as Lists<N>;
 }

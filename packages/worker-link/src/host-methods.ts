@@ -3,7 +3,7 @@ import type { IncomingCall } from "@caisson/link";
 import { sendLists } from "./batches.ts";
 import { sendConsole } from "./console-stream.ts";
 import { readEnvironment } from "./environment-stream.ts";
-import { refFromWire, refToWire, sandboxToWire, startFromWire } from "./wire-sandbox.ts";
+import { inventoryItemToWire, refFromWire, refToWire, sandboxToWire, startFromWire } from "./wire-sandbox.ts";
 import type { WorkerParams } from "./worker-params.ts";
 
 /** What the methods work with. */
@@ -32,7 +32,7 @@ export const HOST_METHODS: { readonly [M in WorkerMethod]: HostMethod<WorkerPara
     call.reply({ sandbox: sandbox === undefined ? null : sandboxToWire(sandbox) }, last);
   },
   "worker.inventory": async (call, _params, { host }) =>
-    sendLists(call, { sandboxes: (await host.inventory(call.signal)).map(sandboxToWire) }),
+    sendLists(call, { sandboxes: (await host.inventory(call.signal)).map(inventoryItemToWire) }),
   "worker.describe": async (call, _params, { host }) => {
     const { workerId, version, previewDomain, providers } = await host.describe(call.signal);
     call.reply({ worker_id: workerId, version, preview_domain: previewDomain, providers }, last);

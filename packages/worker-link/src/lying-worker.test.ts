@@ -77,6 +77,44 @@ it("lets a worker's answer go that never ends with words of later versions, when
   expect(await ended.promise).toMatchObject({ code: "cancelled" });
 });
 
+it("reads of an inventory what can be read, and tells what cannot", async () => {
+  const item = { sandbox_id: REF.sandboxId, epoch: 1, state: "running", provider: "p", runtime: null, image: "i", image_digest: null };
+  const other = "sb000000000000000000001";
+  const items: unknown[] = [
+    { ...item, sandbox_id: other, epoch: -1 },
+    item,
+    null,
+    "x".repeat(10_000),
+    { ...item, sandbox_id: `${other}/..` },
+    { sandbox_id: { toString: other } },
+    { [`${"k".repeat(10_000)}`]: 1, sandbox_id: other },
+  ];
+  const host = lying(async (call) => {
+    call.reply({});
+    await call.sendEvent({ type: "sandboxes", items });
+    call.end();
+  });
+  const told = await host.inventory();
+  expect(told.filter(({ state }) => state !== "unread")).toMatchObject([{ ...REF, state: "running" }]);
+  const unread = told.filter((one) => one.state === "unread");
+  expect(unread.map(({ sandboxId }) => sandboxId)).toEqual([other, null, null, null, null, other]);
+  for (const { problem } of unread) expect(problem.length).toBeLessThan(512);
+  expect(unread[0]?.problem).toContain("epoch");
+});
+
+it("takes no list without end of what cannot be read", async () => {
+  let sent = 0;
+  const host = lying(async (call) => {
+    call.reply({});
+    for (;;) {
+      await call.sendEvent({ type: "sandboxes", items: Array.from({ length: 500 }, () => "x".repeat(100)) });
+      sent += 500;
+    }
+  });
+  await expect(host.inventory()).rejects.toMatchObject({ code: "protocol_error" });
+  expect(sent).toBeLessThan(40_000);
+});
+
 it("knows a sandbox by the name it asked for, and values by their shape", async () => {
   const own = {
     sandbox_id: "sb000000000000000000001",

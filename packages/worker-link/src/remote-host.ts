@@ -10,6 +10,7 @@ import {
   type SandboxHost,
   type SandboxRef,
   type StartSandbox,
+  type UnreadSandbox,
   type WorkerDescription,
   type WorkerMethod,
 } from "@caisson/contract";
@@ -19,7 +20,7 @@ import { readConsole } from "./console-stream.ts";
 import { sendEnvironment } from "./environment-stream.ts";
 import { RemoteGuest } from "./remote-guest.ts";
 import { RemoteImages } from "./remote-images.ts";
-import { refFromWire, refToWire, sandboxFromWire, startToWire } from "./wire-sandbox.ts";
+import { refFromWire, refToWire, sandboxFromWire, sandboxIdOf, startToWire } from "./wire-sandbox.ts";
 import { describeReplySchema, readReply, sandboxReplySchema, statusReplySchema, usageReplySchema } from "./worker-replies.ts";
 
 /**
@@ -71,9 +72,13 @@ export class RemoteHost implements SandboxHost {
     return sandbox === null ? undefined : sandboxFromWire(sandbox);
   }
 
-  async inventory(signal?: AbortSignal): Promise<readonly HostSandbox[]> {
+  async inventory(signal?: AbortSignal): Promise<readonly (HostSandbox | UnreadSandbox)[]> {
     const channel = this.#opener.open("worker.inventory", {}, { ...callOptions(signal), noInput: true });
-    return (await readLists("worker.inventory", channel, ["sandboxes"])).sandboxes.map(sandboxFromWire);
+    const unread: UnreadSandbox[] = [];
+    const { sandboxes } = await readLists("worker.inventory", channel, ["sandboxes"], (item, { message }) => {
+      unread.push({ state: "unread", sandboxId: sandboxIdOf(item), problem: message });
+    });
+    return [...sandboxes.map(sandboxFromWire), ...unread];
   }
 
   guest(ref: SandboxRef): ChannelOpener {

@@ -6,6 +6,7 @@ import {
   type Resources,
   type SandboxRef,
   type StartSandbox,
+  type UnreadSandbox,
 } from "@caisson/contract";
 import { z } from "zod";
 
@@ -63,6 +64,11 @@ export function sandboxToWire(sandbox: HostSandbox): z.input<typeof wireSandboxS
   };
 }
 
+/** What cannot be read here cannot be read there either, and keeps its id. */
+export function inventoryItemToWire(item: HostSandbox | UnreadSandbox): Readonly<Record<string, unknown>> {
+  return item.state === "unread" ? { sandbox_id: item.sandboxId } : sandboxToWire(item);
+}
+
 export function sandboxFromWire(wire: z.output<typeof wireSandboxSchema>): HostSandbox {
   return {
     ...refFromWire(wire),
@@ -73,6 +79,12 @@ export function sandboxFromWire(wire: z.output<typeof wireSandboxSchema>): HostS
     imageDigest: wire.image_digest,
     ...(wire.reason === undefined ? {} : { reason: wire.reason }),
   };
+}
+
+/** Which sandbox something is about that does not fit otherwise; null where that cannot be read either. */
+export function sandboxIdOf(item: unknown): string | null {
+  const read = z.object({ sandbox_id: refFields.sandbox_id }).safeParse(item);
+  return read.success ? read.data.sandbox_id : null;
 }
 
 /** A wish without its environment. */

@@ -9,6 +9,7 @@ import {
   type SandboxHost,
   type SandboxRef,
   type StartSandbox,
+  type UnreadSandbox,
   type WorkerDescription,
 } from "@caisson/contract";
 
@@ -16,6 +17,8 @@ import {
 export class MemoryMachine {
   readonly workerId: string;
   readonly boxes: Map<string, HostSandbox> = new Map();
+  /** What it tells of sandboxes beside the boxes, and nobody can read. */
+  unread: readonly UnreadSandbox[] = [];
   readonly providers: ProviderReport[] = [
     {
       name: "memory",
@@ -101,8 +104,8 @@ export class MemoryHost implements SandboxHost {
     });
   }
 
-  inventory(): Promise<readonly HostSandbox[]> {
-    return this.#ask(async () => [...this.#machine.boxes.values()]);
+  inventory(): Promise<readonly (HostSandbox | UnreadSandbox)[]> {
+    return this.#ask(async () => [...this.#machine.boxes.values(), ...this.#machine.unread]);
   }
 
   guest(): ChannelOpener {

@@ -10,6 +10,8 @@ export type RefusalReason =
   | "foreign_sandbox"
   /** A sandbox that never was, or that was forgotten long ago. */
   | "unknown_sandbox"
+  /** A sandbox of which it tells what cannot be read. */
+  | "unreadable_sandbox"
   /** It was removed, or its credentials were revoked. */
   | "removed";
 
