@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { connect, type AddressInfo } from "node:net";
-import { ask } from "@caisson/testkit";
+import { systemClock } from "@caisson/contract";
 import { SignedGrants } from "@caisson/identity";
+import { ask } from "@caisson/testkit";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { API_KEY, testSigningKey } from "../testing/test-server.ts";
@@ -26,7 +27,11 @@ beforeAll(async () => {
   );
   inside.listen(0, "127.0.0.1");
   await once(inside, "listening");
-  worker = await startTestWorker("worker-a", { previews: { domain: DOMAIN, url: `http://${DOMAIN}:7430` } });
+  worker = await startTestWorker("worker-a", {
+    previews: { domain: DOMAIN, url: `http://${DOMAIN}:7430` },
+    // What was heard of a port grows no older, however long a test takes.
+    clock: { ...systemClock, monotonic: () => 0 },
+  });
   worker.machine.ports.set(PORT, async (stream) => {
     const socket = connect((inside.address() as AddressInfo).port, "127.0.0.1");
     socket.on("error", () => undefined);
