@@ -115,7 +115,7 @@ describe("one interrupt", () => {
     ["javascript", "output"],
     ["shell", "start"],
     ["shell", "output"],
-  ] as const)("ends fresh %s at its %s, which then goes on and can write", { timeout: 60_000 }, async (language, at) => {
+  ] as const)("ends fresh %s at its %s, which then goes on and can write", { timeout: 180_000 }, async (language, at) => {
     const [code, after] = busy[language];
     for (let n = 0; n < FRESH; n += 1) {
       const context = await bench.start(language);
@@ -241,7 +241,8 @@ print("after")
     expect(main(await run("kept"))?.["application/json"]).toBe("yes");
     const stubborn = await bench.start("python");
     const code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass";
-    expect(await bench.run(stubborn, code, { timeoutMs: 100 })).toMatchObject({ status: "timed_out", context_ended: true });
+    // Time enough to become so.
+    expect(await bench.run(stubborn, code, { timeoutMs: 2_000 })).toMatchObject({ status: "timed_out", context_ended: true });
     await expect(bench.run(stubborn, "1")).rejects.toMatchObject({ code: "context_not_found" });
   });
 
@@ -328,8 +329,10 @@ print("faked", flush=True)`;
 
   test("calls at once run one after the other; a waiting one that gives up never runs", async () => {
     await run("seen = []");
-    const busy = run("import time\nseen.append('a')\ntime.sleep(0.5)");
+    const go = join(folder, "go");
+    const busy = run(`import os, time\nseen.append('a')\nwhile not os.path.exists(${JSON.stringify(go)}): time.sleep(0.01)`);
     await expect(run("seen.append('never')", { waitMs: 50 })).rejects.toMatchObject({ code: "context_busy" });
+    await writeFile(go, "");
     await busy;
     await Promise.all(["b", "c", "d"].map((name) => run(`seen.append('${name}')`)));
     const seen = main(await run("seen"))?.["application/json"] as string[];

@@ -63,7 +63,7 @@ describe("exec", () => {
   });
 
   it("kills at the timeout with 408 and the last output", async () => {
-    const response = await exec({ command: "echo before; sleep 60", timeout: "150ms" });
+    const response = await exec({ command: "echo before; sleep 60", timeout: "2s" });
     expect(response.status).toBe(408);
     expect(await response.json()).toMatchObject({
       code: "exec_timeout",
@@ -175,7 +175,7 @@ describe("exec stream", () => {
           before = now;
           return same;
         },
-        { interval: 200, timeout: 10_000 },
+        { interval: 200 },
       )
       .toBe(true);
     expect(before).toBeLessThan(60_000_000);
