@@ -204,7 +204,7 @@ it("closes by its deadline although a client takes nothing, and refuses what com
   const began = performance.now();
   await server.server.close();
   expect(performance.now() - began).toBeGreaterThan(300);
-  expect(performance.now() - began).toBeLessThan(3_000);
+  expect(performance.now() - began).toBeLessThan(9_000);
   await expect(fetch(`${server.url}/live`)).rejects.toThrow("fetch failed");
   socket.destroy();
 });

@@ -42,7 +42,7 @@ export class AgentProcess {
         (await agent.connect()).destroy();
         return agent;
       } catch (error) {
-        if (attempt > 200 || child.exitCode !== null) {
+        if (attempt > 2_000 || child.exitCode !== null) {
           await agent.stop();
           throw new Error("The agent did not start.", { cause: error });
         }

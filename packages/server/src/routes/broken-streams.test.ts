@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { mkdir, readdir, truncate, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { hasAgent, startAgentServer, type AgentServer } from "../testing/agent-guest.ts";
 import { ExecPeer } from "../testing/exec-peer.ts";
@@ -91,6 +91,7 @@ describe.skipIf(!hasAgent)("streams that clients break", () => {
     await writeFile(join(agent.folder, "tree", "large"), "");
     await truncate(join(agent.folder, "tree", "large"), 64 * MIB);
     await agent.server.call("GET", `${agent.sandbox}/stats`);
+    await vi.waitUntil(async () => (await agent.openChannels()) === 0, { timeout: 20_000 });
     before = await count();
   });
   afterAll(async () => {

@@ -82,13 +82,13 @@ describe("the description", () => {
 describe.skipIf(CHROMIUM === undefined && !required)("the page", () => {
   let browser: Browser;
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? "chromium", args: ["--no-sandbox"] });
+    browser = await chromium.launch({ executablePath: CHROMIUM ?? "chromium", args: ["--no-sandbox"], timeout: 100_000 });
   });
   afterAll(() => browser.close());
 
   it("renders every part without asking anybody else, and without errors", async () => {
     const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(100_000);
     const outside: string[] = [];
     const wrong: string[] = [];
     page.on("request", (request) => {
@@ -111,5 +111,5 @@ describe.skipIf(CHROMIUM === undefined && !required)("the page", () => {
     if (shots !== undefined) await page.screenshot({ path: `${shots}/docs.png` });
     expect([outside, wrong]).toEqual([[], []]);
     await page.close();
-  }, 90_000);
+  }, 240_000);
 });

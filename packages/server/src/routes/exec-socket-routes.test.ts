@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { EXEC_PROTOCOL, type Process, type Token } from "@caisson/contract";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { ExecPeer } from "../testing/exec-peer.ts";
 import { API_KEY, startTestServer, type TestServer } from "../testing/test-server.ts";
 
@@ -153,10 +153,9 @@ it("refusals before the switch are HTTP answers, with a log line", async () => {
   const plain = await server.call("GET", `/sandboxes/${id}/exec/ws`);
   expect(plain.status).toBe(426);
   expect(await plain.json()).toMatchObject({ code: "invalid_request" });
-  await vi.waitFor(() => {
-    const lines = server.log.filter((line) => line["route"] === "/api/v1/sandboxes/:id/exec/ws").map((line) => line["status"]);
-    expect(lines).toEqual([401, 401, 404, 400, 426]);
-  });
+  const logged = () => server.log.filter((line) => line["route"] === "/api/v1/sandboxes/:id/exec/ws").map((line) => String(line["status"]));
+  // Each when its connection has gone, in whatever order.
+  await expect.poll(() => logged().toSorted()).toEqual(["400", "401", "401", "404", "426"]);
   const raw = connect(Number(new URL(server.url).port), "127.0.0.1");
   raw.write(`GET /live HTTP/1.1\r\nHost: x\r\nX-API-Key: ${API_KEY}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
   const [answer] = (await once(raw, "data")) as [Buffer];
@@ -205,7 +204,7 @@ it("a closing server waits for no peer that was told the end and does not take i
   await mute.sign("started");
   mute.tell({ type: "ack", bytes: 1 });
   mute.socket.pause();
-  await vi.waitFor(() => expect(server.operations.running).toBe(0));
+  await expect.poll(() => server.operations.running).toBe(0);
   const begun = performance.now();
   await server.server.close();
   expect(performance.now() - begun).toBeLessThan(9_000);
@@ -218,7 +217,7 @@ it("a peer that is silent is ended, and its process is not", async () => {
   const { process_id } = await peer.sign("started");
   // It keeps its connection and answers nothing any more.
   peer.socket.pause();
-  await vi.waitFor(() => expect(server.operations.running).toBe(0), { timeout: 10_000 });
+  await expect.poll(() => server.operations.running).toBe(0);
   const found = await server.call("GET", `/sandboxes/${id}/processes/${process_id}`);
   expect(await found.json()).toMatchObject({ running: true });
   using alive = await open(server, { type: "attach", process_id }, id);
@@ -226,7 +225,7 @@ it("a peer that is silent is ended, and its process is not", async () => {
   // One that answers its pings stays.
   for (let i = 0; i < 10; i += 1) await once(alive.socket, "ping");
   expect(server.operations.running).toBe(1);
-  await vi.waitFor(() => expect(server.log.filter((line) => line["status"] === 101)).toMatchObject([{ remote: "127.0.0.1", key: "api" }]));
+  await expect.poll(() => server.log.filter((line) => line["status"] === 101)).toMatchObject([{ remote: "127.0.0.1", key: "api" }]);
 });
 
 it("a flood of messages while the process takes nothing is bounded", async () => {

@@ -96,7 +96,7 @@ describe("connections to ports", () => {
     expect(await client.closed).toEqual([1000, "exit"]);
     expect(client.signs).toEqual(["connected", "end"]);
     expect(Buffer.concat(client.bytes).equals(bytes)).toBe(true);
-    await vi.waitFor(() => expect(server.operations.running).toBe(0));
+    await expect.poll(() => server.operations.running).toBe(0);
   });
 
   it("takes bytes after the server has ended its side", async () => {
@@ -189,7 +189,7 @@ describe("connections to ports", () => {
     client.send(Buffer.from("last words"));
     client.socket.close();
     expect(await got.promise).toBe("last words");
-    await vi.waitFor(() => expect(server.operations.running).toBe(0));
+    await expect.poll(() => server.operations.running).toBe(0);
   });
 
   it("holds up no server that closes while a client does not take its end", async () => {

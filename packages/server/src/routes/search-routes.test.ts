@@ -77,7 +77,7 @@ describe.skipIf(!hasAgent)("over a real agent", () => {
       const abort = new AbortController();
       const json = { path: "/usr", pattern: "e", limit: 1_000_000 };
       const response = await agent.server.call("POST", `${agent.sandbox}/files/search`, { json, signal: abort.signal });
-      expect(agent.server.operations.running).toBe(1);
+      await expect.poll(() => agent.server.operations.running).toBe(1);
       abort.abort();
       await expect(response.text()).rejects.toThrow("aborted");
       await expect.poll(() => agent.server.operations.running).toBe(0);

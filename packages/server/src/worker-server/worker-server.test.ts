@@ -73,7 +73,7 @@ describe("work on a worker itself", () => {
     for (let i = 0; i < 3; i++) expect((await exec(token)).status).toBe(200);
     expect(toldOf(id)).toEqual([]);
     worker.access = "private";
-    await expect.poll(() => toldOf(id).flatMap((one) => one.processes ?? []), { timeout: 5_000 }).toHaveLength(3);
+    await expect.poll(() => toldOf(id).flatMap((one) => one.processes ?? [])).toHaveLength(3);
   });
 
   it("works over WebSocket, by a token in the address", async () => {
