@@ -32,11 +32,12 @@ export function openTlsFiles(
   return followTls(read, clientCa, { certificate: certFile, key: keyFile });
 }
 
-/** A certificate and its key from wherever they are, looked at again every minute; `names` are for people. Throws `invalid_request` for what cannot serve. */
+/** A certificate and its key from wherever they are, looked at again every minute or `lookMs`; `names` are for people. Throws `invalid_request` for what cannot serve. */
 export function followTls(
   find: () => { readonly cert: string; readonly key: string },
   clientCa: readonly string[],
   names: { readonly certificate: string; readonly key: string },
+  lookMs: number = LOOK_MS,
 ): TlsFiles {
   const read = (): TlsOptions => {
     try {
@@ -58,7 +59,7 @@ export function followTls(
     follow: (changed, clock, log) => {
       let timer: Timer;
       const look = (): void => {
-        timer = clock.schedule(LOOK_MS, look);
+        timer = clock.schedule(lookMs, look);
         try {
           const found = read();
           if (found.cert === current.cert && found.key === current.key) return;
@@ -69,7 +70,7 @@ export function followTls(
           log("warn", "the server's new certificate cannot be used; the old one stays", { reason: toCaissonError(error).message });
         }
       };
-      timer = clock.schedule(LOOK_MS, look);
+      timer = clock.schedule(lookMs, look);
       return { [Symbol.dispose]: () => timer.cancel() };
     },
   };

@@ -2,6 +2,9 @@ import { CaissonError, type Config } from "@caisson/contract";
 import type { WorkerCredentialSource } from "@caisson/worker";
 import { followTls, openTlsFiles, type TlsFiles } from "../serve/tls-files.ts";
 
+/** How often the certificate that the worker joined with is looked at, in ms: control planes take no other one when it was replaced. */
+const OWN_LOOK_MS = 5_000;
+
 /**
  * What a worker's listener shows: the files of `worker.tls`, or the certificate that it joined with, as that is renewed;
  * undefined where it speaks plain HTTP. Throws `invalid_request` for what cannot serve.
@@ -28,5 +31,5 @@ export function openListenerTls(
     });
   };
   if (source.clientCertificate() === undefined) find();
-  return followTls(find, [], { certificate: "of this worker", key: "that it joined with" });
+  return followTls(find, [], { certificate: "of this worker", key: "that it joined with" }, OWN_LOOK_MS);
 }

@@ -301,5 +301,16 @@ it("lets a control plane in that dials, both showing who they are, and asks nobo
   expect(a.renewals).toEqual([{ token: "token 1", proof: "over nonce 1" }]);
   // It is named, but there is a link with it.
   expect(a.asked).toBe(0);
+  // What it showed is refused later on: it gets another credential without having to dial.
+  const asked = refusals;
+  const refused = new Promise<void>((resolve) => {
+    onRefused = () => {
+      resolve();
+      return "refreshed";
+    };
+  });
+  a.links.at(-1)?.close(new CaissonError("unauthorized", "The keys were replaced."));
+  await refused;
+  expect(refusals).toBe(asked + 1);
   server.close();
 });

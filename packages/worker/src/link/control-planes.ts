@@ -2,6 +2,7 @@ import {
   CaissonError,
   CONTROL_METHODS,
   SCOPES,
+  isCaissonError,
   toCaissonError,
   type Clock,
   type Heartbeat,
@@ -96,7 +97,17 @@ export class ControlPlanes {
 
   /** Serves a connection by which a control plane dialled this worker; resolves when it has ended. */
   async accept({ stream, id, scopes, shown }: AcceptedLink): Promise<void> {
-    await this.#serve({ stream, role: "listener", id, where: `control plane ${id}`, scopes, shown });
+    const { credentials, log, news } = this.#options;
+    const where = `control plane ${id}`;
+    const reason = await this.#serve({ stream, role: "listener", id, where, scopes, shown });
+    const { signal } = this.#closing;
+    if (signal.aborted || credentials.renewals === undefined || !isCaissonError(reason, "unauthorized", "forbidden")) return;
+    // It would come back with what this worker does not know, to be shown what is refused: so it is not waited for.
+    try {
+      if ((await credentials.refused(signal)) === "gone") news({ kind: "trouble", where, error: reason, forGood: true });
+    } catch (error) {
+      log("warn", "the worker's credentials could not be renewed", { control_plane: where, reason: toCaissonError(error).message });
+    }
   }
 
   /** Sends a heartbeat on every link now. */
