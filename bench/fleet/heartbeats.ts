@@ -111,7 +111,7 @@ class Pair implements AsyncDisposable {
     });
     opening.defer(() => orchestrator.close());
     await store.workers.add(workerId, { tenantId: null });
-    const none = { tenantId: null, scopes: new Set<never>(), keyThumbprint: null, expiresAt: null, issuedAt: null };
+    const none = { tenantId: null, scopes: new Set<never>(), keyThumbprint: null, expiresAt: null, issuedAt: null, keyId: null };
     const identity = { workerId, credential: "shared", ...none } as const;
     const session = orchestrator.sessions.open(identity, host);
     opening.defer(() => session.close());

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { sandboxIdSchema } from "./sandbox.ts";
 
 /** Kinds of things that events tell of. */
-export const RESOURCE_TYPES = ["sandbox", "process", "image", "port", "webhook", "worker"] as const;
+export const RESOURCE_TYPES = ["sandbox", "process", "image", "port", "webhook", "worker", "installation"] as const;
 export type ResourceType = (typeof RESOURCE_TYPES)[number];
 
 /** Kinds of events: what it is about, and what happened to it. */
@@ -38,6 +38,7 @@ export const EVENT_TYPES = [
   "worker.removed",
   "worker.revoked",
   "worker.refused",
+  "installation.keys_rotated",
 ] as const satisfies readonly `${ResourceType}.${string}`[];
 export type EventType = (typeof EVENT_TYPES)[number];
 

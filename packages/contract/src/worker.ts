@@ -173,6 +173,27 @@ export const verifiedWorkerSchema = z
   .meta({ id: "VerifiedWorker" });
 export type VerifiedWorker = z.infer<typeof verifiedWorkerSchema>;
 
+/** Body of `POST /workers/rotate-keys`. */
+export const rotateKeysSchema = z
+  .strictObject({
+    immediately: z.boolean().optional().meta({
+      description:
+        "For a database that leaked: what was signed until now is refused, here at once and by every server within a minute, and workers renew what they hold. Default: a new key signs after an hour, and what the ones before signed runs out by itself",
+    }),
+  })
+  .meta({ id: "RotateKeys" });
+export type RotateKeys = z.infer<typeof rotateKeysSchema>;
+
+/** Answer to `POST /workers/rotate-keys`. */
+export const rotatedKeysSchema = z
+  .strictObject({
+    key_id: z.string().meta({ description: "Id of the newest key" }),
+    signs_at: z.iso.datetime().meta({ description: "From when it signs" }),
+    others_until: z.iso.datetime().meta({ description: "Until when what the other keys signed is good" }),
+  })
+  .meta({ id: "RotatedKeys" });
+export type RotatedKeys = z.infer<typeof rotatedKeysSchema>;
+
 /** Query of `DELETE /workers/{id}`. */
 export const removeWorkerQuerySchema = z.strictObject({
   force: z

@@ -51,7 +51,7 @@ export interface CheckedGrantsOptions {
   readonly keys: (wanted?: string) => SigningKeySet | Promise<SigningKeySet>;
   readonly clock: Pick<Clock, "now">;
   /** Links of the time before the installation had public keys. */
-  readonly legacy?: LegacyGrants;
+  readonly legacy?: Pick<LegacyGrants, "verify">;
 }
 
 /** Checks grants by the installation's public keys; those of old by the key that signed them, while they can still be good. */

@@ -20,5 +20,5 @@ export { signControlToken, verifyControlToken, type ControlToken } from "./contr
 export { AccessTokens, signAccess, type AccessTokensOptions, type SandboxAccess } from "./access-tokens.ts";
 export { CheckedGrants, SignedGrants, type CheckedGrantsOptions } from "./grant-tokens.ts";
 export { TOKEN_ACTIONS, type Grant, type GrantSigner, type GrantVerifier, type TokenAction } from "./grant.ts";
-export { keepLegacyKey, LEGACY_GRANT_KEY, LegacyGrants } from "./legacy-grants.ts";
+export { endedLegacyKey, keepLegacyKey, LEGACY_GRANT_KEY, LegacyGrants } from "./legacy-grants.ts";
 export { InstallationTokens, type InstallationTokensOptions } from "./installation-tokens.ts";

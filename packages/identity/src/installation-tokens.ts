@@ -10,7 +10,7 @@ export interface InstallationTokensOptions {
   readonly keys: SigningKeySource;
   readonly clock: Pick<Clock, "now">;
   /** Links of the time before the installation had public keys. */
-  readonly legacy?: LegacyGrants;
+  readonly legacy?: Pick<LegacyGrants, "verify">;
 }
 
 /** Tokens for clients, of a control plane: it signs them, and checks those that come to itself. */

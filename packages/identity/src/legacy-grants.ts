@@ -17,6 +17,11 @@ export function keepLegacyKey(key: Uint8Array, now: number): string {
   return JSON.stringify({ key: Buffer.from(key).toString("base64url"), until: now + LONGEST_MS });
 }
 
+/** What is kept in place of an old key that is good for nothing any more. */
+export function endedLegacyKey(random: Uint8Array, now: number): string {
+  return keepLegacyKey(random, now - LONGEST_MS);
+}
+
 /**
  * Checks grants that were signed with HMAC-SHA256 by one server's own key, before the installation had public keys. None are
  * made any more.

@@ -1,4 +1,4 @@
-import type { AddWorker, Worker, WorkerInvitation, WorkerPage } from "@caisson/contract";
+import type { AddWorker, RotatedKeys, RotateKeys, Worker, WorkerInvitation, WorkerPage } from "@caisson/contract";
 import type { CallOptions } from "./call-options.ts";
 import type { HttpClient } from "./http-client.ts";
 
@@ -66,6 +66,20 @@ export class Workers {
    */
   async invite(request: AddWorker = {}, options: CallOptions = {}): Promise<WorkerInvitation> {
     return this.#http.json({ ...options, method: "POST", path: "/workers", json: request });
+  }
+
+  /**
+   * Replaces the keys that sign what workers and clients hold: tokens of workers, access to sandboxes at workers, links. By itself
+   * that happens every 90 days. `immediately`, for a database that leaked: all of these are void from now on, everywhere within a
+   * minute; workers renew by themselves, and calls under way on them end.
+   *
+   * ```ts
+   * const { signs_at, others_until } = await client.workers.rotateKeys();
+   * console.log(`a new key signs from ${signs_at} on; what others signed is good until ${others_until}`);
+   * ```
+   */
+  async rotateKeys(request: RotateKeys = {}, options: CallOptions = {}): Promise<RotatedKeys> {
+    return this.#http.json({ ...options, method: "POST", path: "/workers/rotate-keys", json: request });
   }
 
   /**

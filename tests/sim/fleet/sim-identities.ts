@@ -52,6 +52,7 @@ export class SimIdentities {
       keyThumbprint: workerId,
       expiresAt: null,
       issuedAt: held.issuedAt,
+      keyId: null,
     };
   }
 

@@ -22,7 +22,7 @@ interface AddOptions extends CommonOptions {
   readonly tokenTtl?: string;
 }
 
-/** `caisson workers ls|add|get|drain|undrain|revoke|rm`: machines that run sandboxes. */
+/** `caisson workers ls|add|get|drain|undrain|revoke|rotate-keys|rm`: machines that run sandboxes. */
 export function addWorkersCommands(program: Command, done: Done): void {
   const workers = program.command("workers").description("machines that run sandboxes");
   leaf(workers, "ls", { description: "list workers: how they are, and what they were promised of what they have" })
@@ -64,6 +64,13 @@ export function addWorkersCommands(program: Command, done: Done): void {
       forEach(ids, options, async (client, id) => revoked(await client.workers.revoke(id))),
     ),
   );
+  leaf(workers, "rotate-keys", {
+    description:
+      "replace the keys that sign tokens of workers, access to them, and links\nThat happens every 90 days by itself. After an hour the new key signs; what the ones before signed is good for 8 days more.",
+    examples: ["caisson workers rotate-keys", "caisson workers rotate-keys --now"],
+  })
+    .option("--now", "the database leaked: what was signed is void at once, and workers renew by themselves")
+    .action(action(done, rotateKeys));
   leaf(workers, "rm <worker...>", {
     description: "remove workers; one that has sandboxes is kept, and they are listed",
     examples: ["caisson workers drain worker-a", "caisson workers rm worker-a", "caisson workers rm --force worker-a"],
@@ -114,6 +121,21 @@ async function add(id: string | undefined, options: AddOptions): Promise<void> {
   );
   if (warning !== undefined) process.stderr.write(`${warning}\n`);
   print(invitation.token);
+}
+
+async function rotateKeys(options: CommonOptions & { readonly now?: true }): Promise<void> {
+  const client = connect(options, { admin: true });
+  const rotated = await client.workers.rotateKeys(options.now ? { immediately: true } : {});
+  if (options.json) return printJson(rotated);
+  if (!options.now) {
+    print(`The key ${printable(rotated.key_id)} signs in ${distance(rotated.signs_at)}.`);
+    return print(`What the keys before it signed is good for ${distance(rotated.others_until)} more; nothing else changes.`);
+  }
+  print(`The key ${printable(rotated.key_id)} signs now. Void here, and within a minute everywhere:`);
+  print("  tokens and certificates of workers: they get others by themselves, and calls under way on them end");
+  print("  links that were given out: terminals, signed URLs, previews, and access to sandboxes at workers");
+  print("A worker that is not connected takes what the old keys signed until it is heard again.");
+  print("Not changed: API keys, secrets of webhooks, variables of sandboxes. docs/security.md says what to do about them.");
 }
 
 /** Does one thing to each; with `--json` the answers are one list. */

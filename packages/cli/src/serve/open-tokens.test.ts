@@ -54,6 +54,16 @@ it("takes over the key of links that were given out, for a week", async () => {
   expect(existsSync(file)).toBe(false);
 });
 
+it("takes links of the time before no more once all keys were replaced, without a restart", async () => {
+  await writeFile(join(dir, "signing.key"), `${OLD_KEY.toString("base64url")}\n`);
+  const [running, link] = [await open(), await oldLink()];
+  expect(await running.verify(link, "port", "sb1")).toMatchObject({ port: 80 });
+  await new ClusterKeys(store.clusterSecrets, clock, systemRandom).replace();
+  for (const tokens of [running, await open()])
+    await expect(tokens.verify(link, "port", "sb1")).rejects.toMatchObject({ code: "unauthorized" });
+  expect(existsSync(join(dir, "signing.key"))).toBe(false);
+});
+
 it("takes no old links where there never was an old key, and says which file holds none", async () => {
   await expect((await open()).verify(await oldLink(), "port", "sb1")).rejects.toMatchObject({ code: "unauthorized" });
   await writeFile(join(dir, "signing.key"), "nonsense");

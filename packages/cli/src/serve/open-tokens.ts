@@ -22,13 +22,14 @@ export async function openTokens({ store, dataDir, clock, keys }: TokensOptions)
 }
 
 /** Moves the old key to where all control planes find it; its file is removed when nothing it signed can be good any more. */
-async function takeOverLegacyKey(store: Store, file: string, now: number): Promise<LegacyGrants | undefined> {
+async function takeOverLegacyKey(store: Store, file: string, now: number): Promise<Pick<LegacyGrants, "verify"> | undefined> {
   const kept = existsSync(file)
     ? await store.clusterSecrets.getOrMake(LEGACY_GRANT_KEY, () => keepLegacyKey(readLegacyKey(file), now))
     : await store.clusterSecrets.get(LEGACY_GRANT_KEY);
   if (kept === undefined) return undefined;
-  const legacy = new LegacyGrants(kept);
-  if (now < legacy.until) return legacy;
+  // Read each time: it may be ended before its time, on every control plane.
+  if (now < new LegacyGrants(kept).until)
+    return { verify: async (...asked) => new LegacyGrants((await store.clusterSecrets.get(LEGACY_GRANT_KEY)) ?? kept).verify(...asked) };
   rmSync(file, { force: true });
   return undefined;
 }

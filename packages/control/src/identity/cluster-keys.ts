@@ -1,6 +1,8 @@
 import { CaissonError, type Random } from "@caisson/contract";
 import {
   authoritySchema,
+  endedLegacyKey,
+  LEGACY_GRANT_KEY,
   makeAuthority,
   makeSigningKey,
   newSigningKeys,
@@ -22,10 +24,14 @@ const ROTATE_MS = 90 * 24 * HOUR_MS;
 const SETTLE_MS = HOUR_MS;
 /** How long a key verifies after its successor signs: longer than any token lives. */
 const OUTLIVE_MS = 8 * 24 * HOUR_MS;
-/** How long keys that were read are taken for the newest, in ms. */
-const FRESH_MS = 60_000;
+/** How long keys that were read are taken for the newest, in ms: what another control plane replaced is in force here no longer. */
+const FRESH_MS = 30_000;
 /** Shortest time between two looks for a key that is not known, in ms. */
 const LOOK_MS = 1_000;
+/** Most keys at once: as many as everybody takes who verifies. */
+const MOST_KEYS = 8;
+const NONCE_KEY = "link_nonce_key";
+const AUTHORITY = "worker_authority";
 
 interface ReadKeys {
   /** As stored. */
@@ -36,13 +42,22 @@ interface ReadKeys {
   readonly readAt: number;
 }
 
+/** What became of the keys that sign. Times are ms since the Unix epoch. */
+export interface Rotation {
+  /** The newest key. */
+  readonly keyId: string;
+  /** From when it signs. */
+  readonly signsAt: number;
+  /** Until when what the others signed is good. */
+  readonly othersUntil: number;
+}
+
 /** Keys that all control planes of an installation share: made by whoever needs them first, kept in the database. */
 export class ClusterKeys implements SigningKeySource {
   readonly #secrets: ClusterSecretRepository;
   readonly #clock: StoreClock;
   readonly #random: Random;
-  readonly #made = new Map<string, Promise<string>>();
-  #authority: Promise<Authority> | undefined;
+  readonly #made = new Map<string, { readonly value: Promise<string>; readonly until: number }>();
   #signing: ReadKeys | undefined;
 
   constructor(secrets: ClusterSecretRepository, clock: StoreClock, random: Random) {
@@ -53,7 +68,7 @@ export class ClusterKeys implements SigningKeySource {
 
   /** Id of the installation: 16 characters, lower-case hex. */
   installation(): Promise<string> {
-    return this.#once("installation", () => Buffer.from(this.#random.bytes(8)).toString("hex"));
+    return this.#kept("installation", () => Buffer.from(this.#random.bytes(8)).toString("hex"), Infinity);
   }
 
   /** Who issues tokens, as they name it. */
@@ -63,16 +78,12 @@ export class ClusterKeys implements SigningKeySource {
 
   /** Seals nonces. */
   async nonceKey(): Promise<Uint8Array> {
-    return Buffer.from(await this.#once("link_nonce_key", () => Buffer.from(this.#random.bytes(32)).toString("base64url")), "base64url");
+    return Buffer.from(await this.#kept(NONCE_KEY, this.#newNonceKey), "base64url");
   }
 
   /** Issues certificates of workers. */
-  authority(): Promise<Authority> {
-    this.#authority ??= this.#once("worker_authority", async () =>
-      JSON.stringify(await makeAuthority(await this.installation(), this.#clock.now())),
-    ).then((text) => authoritySchema.parse(JSON.parse(text)));
-    this.#authority.catch(() => (this.#authority = undefined));
-    return this.#authority;
+  async authority(): Promise<Authority> {
+    return authoritySchema.parse(JSON.parse(await this.#kept(AUTHORITY, this.#newAuthority)));
   }
 
   /** The key to sign tokens with now. */
@@ -95,9 +106,50 @@ export class ClusterKeys implements SigningKeySource {
     return publicKeySet((await this.#current()).keys);
   }
 
-  /** Makes a successor of the newest key. It signs after an hour; the one before verifies for another 8 days. */
-  async rotate(): Promise<void> {
-    await this.#succeed(await this.#read());
+  /** Whether what this key signed is good now. */
+  async verifies(keyId: string): Promise<boolean> {
+    return (await this.#current()).keys.some(({ kid }) => kid === keyId);
+  }
+
+  /** Has keys read anew before they are used: for what is to be good for long. */
+  forget(): void {
+    this.#signing = undefined;
+    for (const name of [NONCE_KEY, AUTHORITY]) this.#made.delete(name);
+  }
+
+  /**
+   * Makes a successor of the newest key, unless there is one that does not sign yet. It signs after an hour; the ones before
+   * verify for another 8 days. `state_conflict` while there are too many of those.
+   */
+  async rotate(): Promise<Rotation> {
+    const current = await this.#read();
+    const pending = current.keys.length > 1 ? current.keys.findLast((key) => this.#age(key) < SETTLE_MS) : undefined;
+    if (pending === undefined && current.keys.length >= MOST_KEYS) {
+      const message = `${MOST_KEYS} keys are good now; those that were replaced are so for ${OUTLIVE_MS / HOUR_MS / 24} days.`;
+      throw new CaissonError("state_conflict", message, {
+        detail: { remedy: "Wait until the oldest is over, or replace all at once: `immediately`, --now." },
+      });
+    }
+    const key = pending ?? (await this.#succeed(current)).keys.at(-1);
+    if (key === undefined) throw new CaissonError("internal", "The installation has no key that signs tokens.");
+    const signsAt = key.created_at + SETTLE_MS;
+    return { keyId: key.kid, signsAt, othersUntil: signsAt + OUTLIVE_MS };
+  }
+
+  /**
+   * Replaces every key that whoever read the database could use: those that sign, that of nonces, and the authority of
+   * certificates. Nothing that came of them is good here from now on, and on other control planes once they look again.
+   */
+  async replace(): Promise<Rotation> {
+    const now = this.#clock.now();
+    // A worker that renews between two of these gets one thing of old, and has it replaced with the token, whose key comes last.
+    await this.#put(AUTHORITY, this.#newAuthority);
+    await this.#put(NONCE_KEY, this.#newNonceKey);
+    if ((await this.#secrets.get(LEGACY_GRANT_KEY)) !== undefined)
+      await this.#put(LEGACY_GRANT_KEY, () => endedLegacyKey(this.#random.bytes(32), now));
+    const [key] = readSigningKeys(await this.#put(SIGNING_KEYS, () => newSigningKeys(now)));
+    this.forget();
+    return { keyId: key.kid, signsAt: now, othersUntil: now };
   }
 
   async #current(): Promise<ReadKeys> {
@@ -112,17 +164,17 @@ export class ClusterKeys implements SigningKeySource {
   }
 
   async #succeed({ text, keys }: ReadKeys): Promise<ReadKeys> {
-    const kept = keys.filter((_, at) => {
-      const next = keys[at + 1];
-      return next === undefined || this.#age(next) < SETTLE_MS + OUTLIVE_MS;
-    });
-    const successors = JSON.stringify([...kept, await makeSigningKey(this.#clock.now())]);
+    const successors = JSON.stringify([...keys, await makeSigningKey(this.#clock.now())]);
     // Who loses takes what the winner wrote.
     return (await this.#secrets.replace(SIGNING_KEYS, text, successors)) ? this.#take(successors) : this.#read();
   }
 
+  /** Takes the keys that are good now: those whose successor has not signed for longer than tokens live. */
   #take(text: string): ReadKeys {
-    const keys = readSigningKeys(text);
+    const keys = readSigningKeys(text).filter((_, at, all) => {
+      const next = all[at + 1];
+      return next === undefined || this.#age(next) < SETTLE_MS + OUTLIVE_MS;
+    });
     return (this.#signing = { text, keys, set: new SigningKeySet(publicKeySet(keys)), readAt: this.#clock.now() });
   }
 
@@ -130,12 +182,27 @@ export class ClusterKeys implements SigningKeySource {
     return this.#clock.now() - key.created_at;
   }
 
-  #once(name: string, make: () => string | Promise<string>): Promise<string> {
+  readonly #newNonceKey = (): string => Buffer.from(this.#random.bytes(32)).toString("base64url");
+
+  readonly #newAuthority = async (): Promise<string> => JSON.stringify(await makeAuthority(await this.installation(), this.#clock.now()));
+
+  /** A secret that was read not long ago. */
+  #kept(name: string, make: () => string | Promise<string>, freshMs: number = FRESH_MS): Promise<string> {
+    const now = this.#clock.now();
     const known = this.#made.get(name);
-    if (known !== undefined) return known;
-    const made = this.#secrets.getOrMake(name, make);
-    this.#made.set(name, made);
-    made.catch(() => this.#made.delete(name));
-    return made;
+    if (known !== undefined && now < known.until) return known.value;
+    const value = this.#secrets.getOrMake(name, make);
+    this.#made.set(name, { value, until: now + freshMs });
+    value.catch(() => this.#made.delete(name));
+    return value;
+  }
+
+  /** Puts another value in place of whatever is there. */
+  async #put(name: string, make: () => string | Promise<string>): Promise<string> {
+    for (;;) {
+      const before = await this.#secrets.getOrMake(name, make);
+      const value = await make();
+      if (await this.#secrets.replace(name, before, value)) return value;
+    }
   }
 }

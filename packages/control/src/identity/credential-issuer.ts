@@ -32,6 +32,8 @@ export class CredentialIssuer {
     refresh: { readonly id: string; readonly token: string },
   ): Promise<WorkerCredentials> {
     const { workerId, issuedAt, refreshExpiresAt } = issued;
+    // It lasts for days, so it is not to be of keys that were replaced a moment ago.
+    this.#keys.forget();
     const [installation, issuer, authority] = await Promise.all([this.#keys.installation(), this.#keys.issuer(), this.#keys.authority()]);
     const certificate = await issueCertificate(authority, {
       publicKey: request.publicKey,

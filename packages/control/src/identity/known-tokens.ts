@@ -85,7 +85,7 @@ export class KnownTokens {
     if (wrong === "registered_elsewhere")
       throw refused("registered_elsewhere", `The worker ${workerId} is registered; the shared token is refused for it.`);
     const tenantId = standing?.tenantId ?? null;
-    return { workerId, credential, tenantId, scopes: new Set(SCOPES), keyThumbprint: null, expiresAt: null, issuedAt: null };
+    return { workerId, credential, tenantId, scopes: new Set(SCOPES), keyThumbprint: null, expiresAt: null, issuedAt: null, keyId: null };
   }
 }
 

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { SCOPES, type Renewal } from "@caisson/contract";
-import { makeSigningKey, signProof, signWorkerToken, type SigningKey } from "@caisson/identity";
+import { makeSigningKey, readSigningKeys, SIGNING_KEYS, signProof, signWorkerToken, type SigningKey } from "@caisson/identity";
 import { fuzzPlan, SeededRandom } from "@caisson/testkit";
 import { importJWK, SignJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -373,6 +373,89 @@ describe("what a worker shows", () => {
     await plane.keys.signingKey();
     world.advance(HOUR_MS);
     expect((await other.keys.signingKey()).kid).not.toBe(second);
+  });
+});
+
+describe("keys that were read by somebody else", () => {
+  it("are replaced: what they signed, sealed and certified is void on every control plane, and workers go on", async () => {
+    const other = world.controlPlane();
+    const worker = await TestWorker.join(plane, "worker-a");
+    const identity = await other.verify(await worker.shows(other));
+    const [stolen] = readSigningKeys((await world.store.clusterSecrets.get(SIGNING_KEYS)) ?? "");
+    const authority = await plane.keys.authority();
+    const { keyThumbprint, expiresAt } = identity;
+    const claims = { workerId: "worker-a", scopes: [], id: "j", refreshId: "r", certificateThumbprint: "c".repeat(43) };
+    const of = { ...claims, issuer: worker.held.issuer, keyThumbprint: keyThumbprint ?? "", expiresAt: expiresAt ?? 0 };
+    const forge = (): Promise<string> => signWorkerToken(stolen, { ...of, issuedAt: world.now });
+    const forged = async (at: RegisteredIdentities) => at.verify({ ...(await worker.shows(at)), token: await forge() });
+    expect(await forged(plane)).toMatchObject({ workerId: "worker-a" });
+    const sealed = await other.challenge();
+
+    const { key_id: keyId } = await plane.rotateKeys({ immediately: true });
+    expect((await plane.keys.signingKey()).kid).toBe(keyId);
+    await expect(plane.verify(await worker.shows(plane))).rejects.toMatchObject(because("unknown_key"));
+    await expect(forged(plane)).rejects.toMatchObject(because("unknown_key"));
+    expect(await plane.stillGood(identity)).toBe(false);
+    expect((await plane.introduce("worker-a", "n")).headers["authorization"]).not.toContain(stolen.kid);
+    // The other one has looked half a minute ago at the most.
+    world.advance(30_000);
+    await expect(other.verify(await worker.shows(other))).rejects.toMatchObject(because("unknown_key"));
+    expect(await other.stillGood(identity)).toBe(false);
+    expect((await other.publicKeys()).keys.map((key) => key["kid"])).toEqual([keyId]);
+
+    await worker.refresh(other);
+    const next = await other.verify(await worker.shows(other));
+    expect(next).toMatchObject({ workerId: "worker-a", keyId });
+    expect(await plane.stillGood(next)).toBe(true);
+    await expect(plane.verify(await worker.shows(plane, { nonce: sealed }))).rejects.toMatchObject(because("nonce_invalid"));
+    const certificate = new X509Certificate(worker.held.certificate);
+    expect(worker.held.ca_certificate).not.toBe(authority.certificate);
+    expect(certificate.verify(new X509Certificate(worker.held.ca_certificate).publicKey)).toBe(true);
+    expect(await world.store.events.after(0, 10, { types: new Set(["installation.keys_rotated"]) })).toMatchObject([
+      { resource_type: "installation", data: { key_id: keyId, immediately: true } },
+    ]);
+  });
+
+  it("sign nothing for a worker that renews at a control plane which has not looked yet", async () => {
+    const other = world.controlPlane();
+    const worker = await TestWorker.join(other, "worker-a");
+    const { key_id: keyId } = await plane.rotateKeys({ immediately: true });
+    await worker.refresh(other);
+    expect(await plane.verify(await worker.shows(plane))).toMatchObject({ keyId });
+  });
+});
+
+describe("keys that are to be replaced", () => {
+  it("get one successor at a time, and are good until nothing they signed can be", async () => {
+    const first = (await plane.keys.signingKey()).kid;
+    const rotated = await plane.rotateKeys({});
+    expect(rotated).toEqual({
+      key_id: expect.not.stringMatching(first) as string,
+      signs_at: new Date(world.now + HOUR_MS).toISOString(),
+      others_until: new Date(world.now + HOUR_MS + 8 * DAY_MS).toISOString(),
+    });
+    world.advance(HOUR_MS - 1);
+    expect(await world.controlPlane().rotateKeys({ immediately: false })).toEqual(rotated);
+    expect((await plane.keys.signingKey()).kid).toBe(first);
+    world.advance(1);
+    expect((await plane.keys.signingKey()).kid).toBe(rotated.key_id);
+    world.advance(8 * DAY_MS - 1);
+    expect(await plane.keys.verifies(first)).toBe(true);
+    world.advance(30_001);
+    expect(await plane.keys.verifies(first)).toBe(false);
+    expect((await plane.publicKeys()).keys.map((key) => key["kid"])).toEqual([rotated.key_id]);
+  });
+
+  it("are never more than everybody takes", async () => {
+    for (let made = 1; made < 8; made += 1) {
+      await plane.rotateKeys({});
+      world.advance(HOUR_MS);
+    }
+    await expect(plane.rotateKeys({})).rejects.toMatchObject({ code: "state_conflict" });
+    expect((await world.controlPlane().publicKeys()).keys).toHaveLength(8);
+    world.advance(9 * DAY_MS);
+    await plane.rotateKeys({});
+    expect((await plane.publicKeys()).keys).toHaveLength(2);
   });
 });
 

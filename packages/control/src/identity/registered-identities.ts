@@ -7,6 +7,8 @@ import {
   type RefreshWorker,
   type RegisterWorker,
   type Renewal,
+  type RotatedKeys,
+  type RotateKeys,
   type WorkerCredentials,
   type WorkerInvitation,
 } from "@caisson/contract";
@@ -46,6 +48,9 @@ export interface RegisteredIdentitiesOptions {
   readonly tokenMs?: number;
   readonly logger: Logger;
 }
+
+/** A worker's token, and the key that signed it. */
+type ReadToken = WorkerToken & Pick<WorkerIdentity, "keyId">;
 
 /** Workers by tokens of the configuration, and by credentials of their own that are kept in the store. Holds no state that another control plane would need. */
 export class RegisteredIdentities implements WorkerIdentities {
@@ -150,6 +155,16 @@ export class RegisteredIdentities implements WorkerIdentities {
     return this.keys.publicKeys();
   }
 
+  async rotateKeys({ immediately = false }: RotateKeys): Promise<RotatedKeys> {
+    const { store, logger } = this.#options;
+    const { keyId, signsAt, othersUntil } = await (immediately ? this.keys.replace() : this.keys.rotate());
+    const rotated = { key_id: keyId, signs_at: new Date(signsAt).toISOString(), others_until: new Date(othersUntil).toISOString() };
+    logger.info({ ...rotated, immediately }, "the keys that sign were rotated");
+    const resourceId = await this.keys.installation();
+    await store.events.add({ type: "installation.keys_rotated", resourceId, sandboxId: null, data: { ...rotated, immediately } });
+    return rotated;
+  }
+
   async revoke(workerId: string): Promise<void> {
     if (workerId === LOCAL_WORKER_ID) throw new CaissonError("forbidden", "The worker inside the server has no credentials to revoke.");
     if (!(await this.#options.store.workerIdentities.revoke(workerId)))
@@ -161,6 +176,7 @@ export class RegisteredIdentities implements WorkerIdentities {
     const standing = await this.#options.store.workerIdentities.standing(identity.workerId);
     if (standing === undefined || standing.state === "removed") return false;
     if (identity.expiresAt !== null && identity.expiresAt <= this.#options.clock.now()) return false;
+    if (identity.keyId !== null && !(await this.keys.verifies(identity.keyId))) return false;
     return standing.revokedBefore === null || (identity.issuedAt ?? 0) > standing.revokedBefore;
   }
 
@@ -169,20 +185,22 @@ export class RegisteredIdentities implements WorkerIdentities {
     return workerId === undefined ? check() : this.#reports.watch(workerId, check);
   }
 
-  async #readToken(token: string): Promise<WorkerToken> {
-    const keys = await this.keys.verifyingKeys(keyIdOf(token));
-    return verifyWorkerToken(token, keys, { issuer: await this.keys.issuer(), now: this.#options.clock.now() });
+  async #readToken(token: string): Promise<ReadToken> {
+    const keyId = keyIdOf(token);
+    const keys = await this.keys.verifyingKeys(keyId);
+    const read = await verifyWorkerToken(token, keys, { issuer: await this.keys.issuer(), now: this.#options.clock.now() });
+    return { ...read, keyId: keyId ?? null };
   }
 
-  async #identify(signed: WorkerToken): Promise<WorkerIdentity> {
-    const { workerId, keyThumbprint, issuedAt, expiresAt } = signed;
+  async #identify(signed: ReadToken): Promise<WorkerIdentity> {
+    const { workerId, keyThumbprint, issuedAt, expiresAt, keyId } = signed;
     const standing = await this.#options.store.workerIdentities.standing(workerId);
     if (standing === undefined || standing.state === "removed")
       throw refused("removed", `The worker ${workerId} was removed; an admin must add it again.`);
     if (standing.revokedBefore !== null && issuedAt <= standing.revokedBefore)
       throw refused("revoked", `What was issued to the worker ${workerId} was revoked.`);
     const { tenantId } = standing;
-    return { workerId, credential: "certificate", tenantId, scopes: new Set(signed.scopes), keyThumbprint, expiresAt, issuedAt };
+    return { workerId, credential: "certificate", tenantId, scopes: new Set(signed.scopes), keyThumbprint, expiresAt, issuedAt, keyId };
   }
 
   /** The nonce of a proof that the token's own worker made, for this installation. */

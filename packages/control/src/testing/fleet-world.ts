@@ -155,7 +155,7 @@ export class TestWorker {
     this.machine = machine;
     this.#more = more;
     const { workerId } = machine;
-    const none = { tenantId: null, scopes: new Set<never>(), keyThumbprint: null, expiresAt: null, issuedAt: null };
+    const none = { tenantId: null, scopes: new Set<never>(), keyThumbprint: null, expiresAt: null, issuedAt: null, keyId: null };
     this.identity = { workerId, credential: "static", ...none };
   }
 

@@ -213,7 +213,9 @@ export class LinkSession implements WorkerSession {
     if (identity === undefined) return;
     const over = identity.expiresAt !== null && identity.expiresAt <= clock.now();
     if (!over && (identities === undefined || (await identities.stillGood(identity)))) return;
-    const why = over ? "The worker's token has ended; it must refresh it." : "The worker's credential was revoked.";
+    const why = over
+      ? "The worker's token has ended; it must refresh it."
+      : "The worker's credential was revoked, or the keys of the installation were replaced.";
     const error = new CaissonError("unauthorized", why);
     this.end(error);
     throw error;

@@ -3,6 +3,8 @@ import type {
   RefreshWorker,
   RegisterWorker,
   Renewal,
+  RotatedKeys,
+  RotateKeys,
   Scope,
   WorkerCredential,
   WorkerCredentials,
@@ -53,6 +55,8 @@ export interface WorkerIdentity {
   readonly expiresAt: number | null;
   /** When it was issued; what was issued before a revocation is refused. Null for static ones. */
   readonly issuedAt: number | null;
+  /** Key of the installation that signed its token, which is good no longer than that key; null for shared and static ones. */
+  readonly keyId: string | null;
 }
 
 /**
@@ -84,6 +88,11 @@ export interface WorkerIdentities {
   verifyAnswer(workerId: string, nonce: string, answer: LinkAnswer): Promise<WorkerIdentity>;
   /** Public keys with which workers check control planes, and tokens of clients that come to them directly. */
   publicKeys(): Promise<{ readonly keys: readonly Record<string, unknown>[] }>;
+  /**
+   * Gives the installation another key to sign with. `immediately`: what was signed with those before is refused from now on, here
+   * at once and on every control plane within a minute, and workers renew what they hold; else it runs out by itself.
+   */
+  rotateKeys(request: RotateKeys): Promise<RotatedKeys>;
   /** Refuses everything that was issued to a worker until now. Effective at the next call of `stillGood` on any control plane. */
   revoke(workerId: string): Promise<void>;
   /** Whether an identity that was verified before is good now; asked with every heartbeat. */

@@ -1,9 +1,16 @@
-import { systemClock, systemRandom, type VerifiedWorker, type WorkerCredentials, type WorkerInvitation } from "@caisson/contract";
+import {
+  rotatedKeysSchema,
+  systemClock,
+  systemRandom,
+  type VerifiedWorker,
+  type WorkerCredentials,
+  type WorkerInvitation,
+} from "@caisson/contract";
 import { RegisteredIdentities } from "@caisson/control";
 import { makeSigningRequest, makeWorkerKey, signProof } from "@caisson/identity";
 import { openSqlite, type Store } from "@caisson/store";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { ADMIN_KEY, startTestServer, type TestServer } from "../testing/test-server.ts";
+import { ADMIN_KEY, API_KEY, startTestServer, type TestServer } from "../testing/test-server.ts";
 
 let store: Store;
 let api: TestServer;
@@ -66,6 +73,17 @@ it("takes a machine from its invitation to its next credentials, without any key
     code: "unauthorized",
     detail: { reason: "invitation_used" },
   });
+});
+
+it("replaces the keys that sign for admins alone", async () => {
+  for (const headers of [{}, { "x-api-key": API_KEY }])
+    expect((await post("/workers/rotate-keys", { immediately: true }, headers)).status).not.toBe(200);
+  expect(await store.clusterSecrets.get("signing_keys")).toBeUndefined();
+  const successor = rotatedKeysSchema.parse(await read(await post("/workers/rotate-keys", {}, admin)));
+  expect(Date.parse(successor.signs_at)).toBeGreaterThan(Date.now());
+  const replaced = rotatedKeysSchema.parse(await read(await post("/workers/rotate-keys", { immediately: true }, admin)));
+  expect(Date.parse(replaced.others_until)).toBeLessThanOrEqual(Date.now());
+  expect(await read(await post("/workers/rotate-keys", { now: true }, admin))).toMatchObject({ code: "invalid_request" });
 });
 
 it("checks shared tokens, and says what is wrong", async () => {

@@ -5,6 +5,8 @@ import {
   LINK_HEADERS,
   refreshWorkerSchema,
   registerWorkerSchema,
+  rotatedKeysSchema,
+  rotateKeysSchema,
   verifiedWorkerSchema,
   workerCredentialsSchema,
   workerInvitationSchema,
@@ -46,6 +48,22 @@ export function workerIdentityRoutes(app: App, services: Services): void {
       response: { 201: workerInvitationSchema.describe("The invitation with its token"), ...errors },
     },
     handler: async (request, reply) => reply.code(201).send(await identities().invite(request.body)),
+  });
+
+  app.route({
+    method: "POST",
+    url: "/workers/rotate-keys",
+    config: { access: "admin" },
+    schema: {
+      tags,
+      operationId: "rotateKeys",
+      summary: "Replace the keys that sign",
+      description:
+        "Of the tokens of workers, of access to sandboxes at workers, and of links: terminals, signed URLs, previews. They are replaced every 90 days without this. With `immediately` all of these are void, and the authority of workers' certificates is replaced, too; workers renew by themselves, and calls under way on them end. `state_conflict` when it was asked for too often.",
+      body: rotateKeysSchema,
+      response: { 200: rotatedKeysSchema.describe("The newest key"), ...errors },
+    },
+    handler: async (request, reply) => reply.send(await identities().rotateKeys(request.body)),
   });
 
   app.route({

@@ -58,6 +58,7 @@ beforeEach(async () => {
     keyThumbprint: null,
     expiresAt: null,
     issuedAt: null,
+    keyId: null,
   });
   const dialler = new WorkerDialler({
     controlPlaneId: "cp-1",

@@ -34,6 +34,7 @@ beforeEach(async () => {
       keyThumbprint: null,
       expiresAt: null,
       issuedAt: null,
+      keyId: null,
     };
   };
   const workerLinks = new WorkerLinks({
