@@ -247,6 +247,24 @@ test("adopts a box without a record, and one whose record was damaged", async ()
   expect(livingBoxes(boxes)).toEqual([]);
 });
 
+test("takes over a box of which a crash cut short the word that it runs", async () => {
+  const id = freshId();
+  const path = join(dir, "worker/records", `${id}.json`);
+  await host.start(spec(id));
+  const [before = "", running = ""] = (await readFile(path, "utf8")).split("\n");
+  for (const left of [`${before}\n${running.slice(0, running.length / 2)}`, `${before}\n${"\0".repeat(running.length)}`]) {
+    await host.close();
+    await writeFile(path, left);
+    await reopen();
+    expect(await states()).toEqual({ [id]: "running" });
+    expect(host.present(id)).toMatchObject({ epoch: 1 });
+    // What it was made of came with the first word, and it says again that it runs.
+    await expect(host.start(spec(id))).resolves.toMatchObject({ image: "host" });
+    expect(await readFile(path, "utf8")).toBe(`${left}\n${running}`);
+  }
+  expect(logged.filter(({ message }) => message.includes("damaged"))).toEqual([]);
+});
+
 test("removes a box that is back although its sandbox has ended", async () => {
   const id = freshId();
   await host.destroy({ sandboxId: id, epoch: 5 });

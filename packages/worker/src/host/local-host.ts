@@ -134,12 +134,13 @@ export class LocalHost implements SandboxHost {
     this.#closing.abort(reason);
     for (const { controller } of this.#starting.values()) controller.abort(reason);
     await Promise.all(this.#loops);
-    const { clock, deadlines, queue, routes, log } = this.#parts;
+    const { clock, deadlines, queue, records, routes, log } = this.#parts;
     const doing = "waiting for changes under way";
     await withDeadline({ clock, ms: deadlines.destroy, doing }, () => queue.idle()).catch((error: unknown) =>
       log("warn", "closed while changes were under way", { error: toCaissonError(error).message }),
     );
     await routes.close();
+    records.close();
   }
 
   async describe(): Promise<WorkerDescription> {

@@ -2,7 +2,7 @@ import { mkdir, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@caisson/contract";
 import type { ProviderContext } from "@caisson/providers";
-import { readIfThere, removeDurably, removeUnfinished, writeAtomic, writeVisible } from "../durable/atomic-file.ts";
+import { appendVisible, OpenFolder, readIfThere, removeDurably, removeUnfinished, writeAtomic } from "../durable/atomic-file.ts";
 import { toStorageError } from "../durable/file-error.ts";
 import { recordSchema, type BoxRecord, type EndedRecord, type SandboxRecord } from "./box-record.ts";
 
@@ -17,6 +17,8 @@ export class RecordStore {
   readonly #log: ProviderContext["log"];
   readonly #records = new Map<string, SandboxRecord>();
   #boxCount = 0;
+  /** From `load` to `close`. */
+  #folder: OpenFolder | undefined;
 
   constructor(dir: string, clock: Clock, log: ProviderContext["log"]) {
     this.#dir = dir;
@@ -32,6 +34,7 @@ export class RecordStore {
   /** Reads all files. A damaged one is set aside: its box is found again through its provider. */
   async load(): Promise<void> {
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    this.#folder ??= await OpenFolder.open(this.#dir);
     await removeUnfinished(this.#dir);
     for (const name of await readdir(this.#dir)) {
       if (!name.endsWith(".json")) continue;
@@ -44,6 +47,12 @@ export class RecordStore {
       await rename(join(this.#dir, name), join(this.#dir, `${name}.damaged`));
     }
     await this.prune();
+  }
+
+  /** Lets go of the folder; what is written after it is on disk all the same. */
+  close(): void {
+    this.#folder?.[Symbol.dispose]();
+    this.#folder = undefined;
   }
 
   get(sandboxId: string): SandboxRecord | undefined {
@@ -61,17 +70,24 @@ export class RecordStore {
   }
 
   /**
-   * Replaces the record of a sandbox; on disk when this resolves. What only says that a box runs is not forced to the disk: a
-   * crash of the machine ends the box too, and then the record from before its start tells as much.
+   * Replaces the record of a sandbox; on disk when this resolves. That a box which was started runs is added behind it, and not
+   * forced to the disk: a crash of the machine ends the box too, and then the record from before its start tells as much.
    */
   async write(record: SandboxRecord): Promise<void> {
-    const save = record.kind === "box" && record.phase === "running" ? writeVisible : writeAtomic;
+    const path = join(this.#dir, `${record.sandbox_id}.json`);
+    const text = JSON.stringify(record);
     try {
-      await save(join(this.#dir, `${record.sandbox_id}.json`), JSON.stringify(record));
+      if (this.#hasStarted(record)) await appendVisible(path, `\n${text}`);
+      else await writeAtomic(path, text, this.#folder);
     } catch (error) {
       throw toStorageError(error, "writing the record of a sandbox");
     }
     this.#keep(record);
+  }
+
+  #hasStarted(record: SandboxRecord): boolean {
+    const before = this.box(record.sandbox_id);
+    return record.kind === "box" && record.phase === "running" && before?.phase === "starting" && before.epoch === record.epoch;
   }
 
   #keep(record: SandboxRecord): void {
@@ -99,11 +115,14 @@ export class RecordStore {
   }
 }
 
+/** The last line that is whole. */
 function read(text: string | undefined): SandboxRecord | undefined {
-  try {
-    return recordSchema.parse(JSON.parse(text ?? ""));
-  } catch {
-    // The caller sets the file aside and logs it.
-    return undefined;
+  for (const line of (text ?? "").split("\n").toReversed()) {
+    try {
+      return recordSchema.parse(JSON.parse(line));
+    } catch {
+      // A crash cut it short: the one before it counts. The caller sets a file without any aside, and logs it.
+    }
   }
+  return undefined;
 }
