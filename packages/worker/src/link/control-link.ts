@@ -50,7 +50,11 @@ export class ControlLink {
   readonly #answer: Wakeup;
   readonly #ended = new AbortController();
   readonly #heard = Promise.withResolvers<void>();
-  #answers = 0;
+  /** Heartbeats that were begun, and the newest of them that was answered. */
+  #begun = 0;
+  #answered = 0;
+  /** One is wanted that was not begun yet. */
+  #wanted = false;
   /** `renewals.count` when the control plane was last shown a token, or said that it takes none. */
   #shown: number;
 
@@ -76,7 +80,7 @@ export class ControlLink {
 
   /** Whether it carries calls now. */
   get isUp(): boolean {
-    return this.#answers > 0 && this.#link.reason === undefined;
+    return this.#answered > 0 && this.#link.reason === undefined;
   }
 
   /** Sends heartbeats until the link ends; resolves with why. */
@@ -87,9 +91,10 @@ export class ControlLink {
       await this.#link.ready;
       let full = true;
       while (!signal.aborted) {
+        this.#wanted = false;
         await this.#renew();
         full = await this.#beat(full);
-        if (!full) await this.#wakeup.wait(heartbeatMs, signal);
+        if (!full && !this.#wanted) await this.#wakeup.wait(heartbeatMs, signal);
       }
     } catch (error) {
       this.#link.close(toCaissonError(error));
@@ -97,16 +102,17 @@ export class ControlLink {
     return this.#link.closed;
   }
 
-  /** Sends the next heartbeat now. */
+  /** Sends the next heartbeat now, or right after the one under way, which may not have what is new. */
   beatNow(): void {
+    this.#wanted = true;
     this.#wakeup.wake();
   }
 
   /** Resolves when a heartbeat that was sent from now on was answered, or with the signal, or with the link. */
   async told(signal: AbortSignal): Promise<void> {
-    const wanted = this.#answers + 1;
+    const wanted = this.#begun + 1;
     this.beatNow();
-    while (this.#answers < wanted && !signal.aborted && !this.#ended.signal.aborted)
+    while (this.#answered < wanted && !signal.aborted && !this.#ended.signal.aborted)
       await this.#answer.wait(ANSWER_MS, AbortSignal.any([signal, this.#ended.signal]));
   }
 
@@ -137,11 +143,12 @@ export class ControlLink {
   /** One heartbeat; whether the control plane wants all of it at once. */
   async #beat(full: boolean): Promise<boolean> {
     const { heartbeat, answered, clock, log, heartbeatMs, where } = this.#options;
+    const number = (this.#begun += 1);
     const said = await heartbeat(full);
     const askedAt = clock.monotonic();
     try {
       const reply = await this.control.heartbeat(said, { deadlineMs: Math.max(heartbeatMs, ANSWER_MS), signal: this.#ended.signal });
-      this.#answers += 1;
+      this.#answered = number;
       answered(reply, askedAt);
       this.#heard.resolve();
       this.#answer.wake();
