@@ -94,4 +94,4 @@ test("a worker killed in the middle loses no box that was answered, and leaves n
   expect(await readdir(boxes)).toEqual([]);
   expect((await host.images.list())[0]).toMatchObject({ sandboxes: 0 });
   await host.close();
-}, 60_000);
+}, 600_000);

@@ -7,7 +7,7 @@ import { MockMachine, MockProvider } from "@caisson/providers";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { boxesFolder, livingBoxes, ProcessProvider } from "../fixtures/process-provider.ts";
 import { ImageStore } from "../images/image-store.ts";
-import { LocalHost } from "./local-host.ts";
+import { LocalHost, type LocalHostOptions } from "./local-host.ts";
 
 let dir = "";
 let boxes = "";
@@ -16,12 +16,12 @@ let host: LocalHost;
 let machine: MockMachine;
 const log = (): void => undefined;
 
-async function open(): Promise<void> {
+async function open(deadlines: LocalHostOptions["deadlines"] = {}): Promise<void> {
   provider = new ProcessProvider(boxes);
   const images = new ImageStore({ dir: join(dir, "images"), machine: join(dir, "machine"), clock: systemClock, log });
   const providers = [provider, new MockProvider(machine, { clock: systemClock, log })];
   const base = { workerId: "w1", dataDir: dir, providers, images, clock: systemClock, random: systemRandom, log };
-  host = new LocalHost({ ...base, healthEveryMs: 0, sweepEveryMs: 0, deadlines: { ask: 3_000 } });
+  host = new LocalHost({ ...base, healthEveryMs: 0, sweepEveryMs: 0, deadlines });
   await host.open();
 }
 
@@ -93,6 +93,8 @@ it("keeps frozen what was frozen across a restart, and thaws it then", async () 
 });
 
 it("thaws what a crash in the middle left frozen", async () => {
+  await host.close();
+  await open({ ask: 3_000 });
   const [one, two] = [spec(), spec()];
   for (const ref of [one, two]) await host.start(ref);
   // As if the process had died when the first was frozen and the second not yet.

@@ -6,7 +6,7 @@ import { GuestClient } from "@caisson/guest";
 import { MockMachine, MockProvider, type Provider } from "@caisson/providers";
 import { VirtualClock } from "@caisson/testkit";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { boxesFolder, livingBoxes, ProcessProvider } from "../fixtures/process-provider.ts";
+import { boxesFolder, endProcess, livingBoxes, ProcessProvider } from "../fixtures/process-provider.ts";
 import { ImageStore } from "../images/image-store.ts";
 import { LocalHost, type LocalHostOptions } from "./local-host.ts";
 
@@ -220,7 +220,7 @@ test("a restart finds every box again, and says which are gone", async () => {
   const box = await host.start(spec(alive));
   await host.start(spec(dead));
   await host.close();
-  process.kill(await provider.pid(dead), "SIGKILL");
+  await endProcess(await provider.pid(dead));
   provider = new ProcessProvider(boxes);
   host = makeHost();
   expect(await states()).toEqual({ [alive]: "running", [dead]: "stopped" });
@@ -309,7 +309,8 @@ test("tells of all others in time while a provider does not list, and while a bo
   const [removal, list] = [gate(), gate()];
   provider.faults.beforeDestroy = removal.hook;
   host = makeHost({}, clock, [mock, provider]);
-  const late = systemClock.sleep(3_000).then(() => Promise.reject(new Error("it waits")));
+  const over = new AbortController();
+  const late = systemClock.sleep(20_000, over.signal).then(() => Promise.reject(new Error("it waits")));
   try {
     const opened = host.open();
     await removal.reached;
@@ -327,6 +328,7 @@ test("tells of all others in time while a provider does not list, and while a bo
     expect(await Promise.race([told, late])).toMatchObject([{ sandboxId: id, state: "running" }]);
   } finally {
     late.catch(() => undefined);
+    over.abort();
     list.open();
     removal.open();
   }
@@ -349,7 +351,7 @@ test("an agent that falls silent is unhealthy, answers again, and a dead one is 
   const id = freshId();
   await host.close();
   const told: SandboxRef[] = [];
-  host = makeHost({ healthEveryMs: 20, deadlines: { health: 200 }, changed: (ref) => told.push(ref) });
+  host = makeHost({ healthEveryMs: 20, deadlines: { health: 2_000 }, changed: (ref) => told.push(ref) });
   const box = await host.start(spec(id));
   const until = async (state: string): Promise<void> => {
     while ((await host.inspect(id))?.state !== state) await systemClock.sleep(10);

@@ -115,7 +115,7 @@ describe.each<Join>(["pair", "tcp"])("a far worker over %s", (how) => {
   });
 
   it("calls a start off when its caller does, and lets it go on when the link breaks", async () => {
-    const { remote, local, machine, near } = linked;
+    const { remote, local, machine, near, far } = linked;
     machine.faults.startDelayMs = 60_000;
     const stop = new AbortController();
     const called = remote.start(spec(freshId()), stop.signal);
@@ -123,14 +123,23 @@ describe.each<Join>(["pair", "tcp"])("a far worker over %s", (how) => {
     await expect.poll(() => machine.boxes.size + 0).toBe(0);
     stop.abort();
     await expect(called).rejects.toEqual(code("cancelled"));
-    machine.faults.startDelayMs = 50;
+    delete machine.faults.startDelayMs;
+    const [begun, broken] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const start = local.start.bind(local);
+    local.start = async (asked, signal) => {
+      begun.resolve();
+      await broken.promise;
+      return start(asked, signal);
+    };
     const id = freshId();
     const lost = remote.start(spec(id));
     lost.catch(() => undefined);
     // Only once the worker has it is there something that goes on.
-    await remote.describe();
+    await begun.promise;
     near.close();
     await expect(lost).rejects.toEqual(code("worker_unavailable"));
+    await far.closed;
+    broken.resolve();
     await expect.poll(async () => (await local.inspect(id))?.state).toBe("running");
   });
 

@@ -1,4 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -60,14 +61,18 @@ describe.skipIf(reason !== undefined)("pulls from a real registry on loopback", 
     const config = { version: "0.1", storage: { filesystem: { rootdirectory: join(base, "data") } }, http: { addr: address } };
     await writeFile(join(base, "config.yml"), JSON.stringify(config));
     registry = spawn("docker-registry", ["serve", join(base, "config.yml")], { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
     await new Promise<void>((resolve, reject) => {
-      registry?.stderr?.setEncoding("utf8").on("data", (text: string) => text.includes("listening on") && resolve());
+      registry?.stderr?.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+        if (said.includes("listening on")) resolve();
+      });
       registry?.once("exit", (status) => reject(new Error(`the registry ended with ${status}`)));
     });
     await push("team/app:1", "hello", "--config.user", "1000:1000", "--config.env", "GREETING=hi=there", "--config.workingdir", "/etc");
   });
   afterAll(async () => {
-    registry?.kill();
+    if (registry?.exitCode === null && registry.kill()) await once(registry, "exit");
     await removeTree(base);
   });
   beforeEach(async () => {
