@@ -90,10 +90,11 @@ describe("frame decoder", () => {
   });
 
   it("collects a large payload from single bytes in linear time", () => {
-    const bytes = encodeFrame(KIND.event, 1, 0, Buffer.alloc(MAX_CONTROL_BYTES, 1));
-    const started = performance.now();
-    expect(decodeAll(Array.from(bytes, (byte) => Buffer.from([byte]))).frames).toHaveLength(1);
-    expect(performance.now() - started).toBeLessThan(2000);
+    const pieces = Array.from(encodeFrame(KIND.event, 1, 0, Buffer.alloc(MAX_CONTROL_BYTES, 1)), (byte) => Buffer.from([byte]));
+    // Of the processor, a hundredth of a second: how long it takes is up to who else uses it.
+    const before = process.cpuUsage();
+    expect(decodeAll(pieces).frames).toHaveLength(1);
+    expect(process.cpuUsage(before).user).toBeLessThan(2_000_000);
   });
 
   it("throws protocol_error or gives frames for any bytes", () => {
