@@ -180,14 +180,17 @@ describe.skipIf(binary === undefined)("the real agent", () => {
       pty: { cols: 91, rows: 27 },
       stdin: true,
     });
-    const iterator = process[Symbol.asyncIterator]();
-    expect(await iterator.next()).toMatchObject({ value: { bytes: new TextEncoder().encode("27 91\r\n") } });
-    await guest.resize(process.id, 100, 30);
-    await process.write(Buffer.from("hey\n"));
     let text = "";
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next())
-      if (next.value.type === "output") text += Buffer.from(next.value.bytes).toString();
-    expect(text).toBe("hey\r\n30 100\r\ngot hey\r\n");
+    let answered = false;
+    for await (const item of process) {
+      if (item.type === "output") text += Buffer.from(item.bytes).toString();
+      // The end of a line may come by itself.
+      if (answered || !text.endsWith("\n")) continue;
+      answered = true;
+      await guest.resize(process.id, 100, 30);
+      await process.write(Buffer.from("hey\n"));
+    }
+    expect(text).toBe("27 91\r\nhey\r\n30 100\r\ngot hey\r\n");
   });
 
   it("reads, writes, lists, globs, moves, changes and removes files", async () => {
