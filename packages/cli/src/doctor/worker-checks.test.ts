@@ -63,6 +63,19 @@ it("tells when nobody can know where it listens", async () => {
   expect(await dialled({ listen_addr: "127.0.0.1:7430" })).toBe("ok: at 127.0.0.1:7430");
 });
 
+it("tells when it is not this worker that answers at its public address, and that it may be so from outside", async () => {
+  let named = "worker-a";
+  const url = await controlPlane((_request, response) => response.end(JSON.stringify({ status: "alive", worker_id: named })));
+  const found = async () => (await checkWorker(config({ control_plane_url: url, listen_addr: "127.0.0.1:1", public_url: url }))).at(-1);
+  expect(await found()).toEqual({ name: `public address ${url}`, state: "ok", detail: "this worker answers" });
+  named = "worker-b";
+  expect(await found()).toMatchObject({
+    state: "warn",
+    detail: "this worker is not found there from here: something else answers, or another worker",
+    remedy: expect.stringContaining(`may be right all the same`) as string,
+  });
+});
+
 it("is asked only where a worker is configured, or joined", () => {
   const folder = mkdtempSync(join(tmpdir(), "caisson-doctor-"));
   const here = configSchema.parse({ data_dir: folder });

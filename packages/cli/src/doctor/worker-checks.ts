@@ -1,19 +1,16 @@
 import { existsSync } from "node:fs";
-import { get as httpGet, type IncomingMessage } from "node:http";
-import { get as httpsGet } from "node:https";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { getCACertificates } from "node:tls";
-import { CaissonError, WORKER_ID_PATTERN, type Config } from "@caisson/contract";
+import { WORKER_ID_PATTERN, type Config } from "@caisson/contract";
 import { IdentityFiles } from "@caisson/worker";
 import { readConfigFile } from "../config/config-file.ts";
 import { resolveWorkerDir } from "../config/data-dir.ts";
 import { trustedCertificates } from "../serve/trusted-certificates.ts";
+import { askUrl, whyNoAnswer } from "../worker/ask-url.ts";
 import { controlPlaneUrlOf } from "../worker/open-credentials.ts";
+import { publicUrlProblem, publicUrlRemedy } from "../worker/public-url.ts";
 import { ok, warn, type Check } from "./check.ts";
 
-/** Time for the control plane to answer, in ms. */
-const ANSWER_MS = 5_000;
 /** Difference of clocks that is told, in ms: a request takes some of it. */
 const CLOCK_MS = 5_000;
 
@@ -33,10 +30,12 @@ export async function checkWorker(config: Config): Promise<readonly Check[]> {
     .joined()
     .catch(() => undefined);
   const url = controlPlaneUrlOf(config.worker, joined);
+  const id = joined?.credentials.worker_id ?? config.worker.id ?? hostname();
   return [
     checkId(config.worker.id, joined?.credentials.worker_id),
     ...(await checkControlPlane(url, config.worker.ca_file)),
     checkDialling(config.worker),
+    ...(await checkPublicUrl(id, config.worker)),
   ];
 }
 
@@ -64,30 +63,14 @@ async function checkControlPlane(url: string, caFile: string | undefined): Promi
   let answer: { readonly status: number; readonly date: string | undefined };
   const asked = Date.now();
   try {
-    answer = await ask(new URL("/live", url), trustedCertificates("worker.ca_file", caFile));
+    answer = await askUrl(new URL("/live", url), trustedCertificates("worker.ca_file", caFile));
   } catch (error) {
     const remedy = "check worker.control_plane_url, for https worker.ca_file, and that a firewall lets it through";
-    return [warn(name, `does not answer: ${reasonOf(error)}`, remedy)];
+    return [warn(name, `does not answer: ${whyNoAnswer(error)}`, remedy)];
   }
   const { status, date } = answer;
   if (status !== 200) return [warn(name, `answers with HTTP status ${status}: not Caisson?`, "check worker.control_plane_url")];
   return [ok(name, "answers"), checkClock(date ?? null, asked, Date.now())];
-}
-
-/** Asks as a worker does, with the certificates that it trusts. */
-function ask(url: URL, ca: readonly string[]): Promise<{ readonly status: number; readonly date: string | undefined }> {
-  const signal = AbortSignal.timeout(ANSWER_MS);
-  return new Promise((resolve, reject) => {
-    const take = (response: IncomingMessage): void => {
-      response.resume();
-      resolve({ status: response.statusCode ?? 0, date: response.headers.date });
-    };
-    // To name certificates is to replace the ones of the machine, so these are named too.
-    const tls = ca.length === 0 ? {} : { ca: [...getCACertificates("default"), ...ca] };
-    const request =
-      url.protocol === "https:" ? httpsGet(url, { agent: false, signal, ...tls }, take) : httpGet(url, { agent: false, signal }, take);
-    request.on("error", (error) => reject(signal.aborted ? (signal.reason as Error) : error));
-  });
 }
 
 /** The control plane's clock, which it tells in whole seconds, against ours. */
@@ -123,9 +106,13 @@ function checkDialling({ listen_addr: listen, advertise_addr: advertise }: Confi
   return ok(name, `at ${listen}`);
 }
 
-function reasonOf(error: unknown): string {
-  if (error instanceof CaissonError) return error.message;
-  const { code } = error as { code?: unknown };
-  if (typeof code === "string") return code;
-  return error instanceof Error && error.name === "TimeoutError" ? `no answer within ${ANSWER_MS / 1000} s` : String(error);
+/** Whether it is this worker that answers where clients are sent. */
+async function checkPublicUrl(workerId: string, { public_url: url, ca_file: caFile }: Config["worker"]): Promise<readonly Check[]> {
+  if (url === undefined) return [];
+  const name = `public address ${url}`;
+  const problem = await publicUrlProblem({ url, workerId, ca: () => trustedCertificates("worker.ca_file", caFile) });
+  if (problem === undefined) return [ok(name, "this worker answers")];
+  return [
+    warn(name, `this worker is not found there from here: ${problem}`, `start the worker if it does not run; ${publicUrlRemedy(url)}`),
+  ];
 }

@@ -22,10 +22,12 @@ import { logFunction } from "../serve/create-logger.ts";
 import { openDataDir } from "../serve/open-data-dir.ts";
 import { explainListen } from "../serve/explain-listen.ts";
 import { openHost } from "../serve/open-host.ts";
+import { trustedCertificates } from "../serve/trusted-certificates.ts";
 import { ControlTime } from "./control-time.ts";
 import { advertisedAddress, parseAddress } from "./listen-address.ts";
 import { openListenerTls } from "./listener-tls.ts";
 import { openWorkerCredentials } from "./open-credentials.ts";
+import { PublicUrlWatch } from "./public-url.ts";
 
 /** For how long a worker goes on as one that has control before it ever had any, in ms. */
 const GRACE_MS = 90_000;
@@ -156,6 +158,9 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
     opening.defer(() => planes.close());
     opening.defer(() => server.close());
     if (tls !== undefined) opening.use(tls.follow((changed) => server.setTls(changed), clock, log));
+    const { public_url: publicUrl, ca_file: caFile } = config.worker;
+    const ca = (): readonly string[] => trustedCertificates("worker.ca_file", caFile);
+    if (publicUrl !== undefined) opening.use(new PublicUrlWatch({ url: publicUrl, workerId, ca, clock, log }));
   } else opening.defer(() => planes.close());
   await planes.open();
 

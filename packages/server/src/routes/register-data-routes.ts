@@ -45,11 +45,11 @@ export const RAW_DATA_ROUTES: readonly ((app: App, services: DataServices) => vo
 ];
 
 /** Adds the routes that a worker serves. */
-export async function registerDataRoutes(app: App, services: DataServices): Promise<void> {
-  liveRoute(app, services);
+export async function registerDataRoutes(app: App, services: DataServices, workerId: string): Promise<void> {
+  liveRoute(app, services, workerId);
   await app.register(
     (scope, _options, done) => {
-      liveRoute(scope.withTypeProvider<ZodTypeProvider>(), services);
+      liveRoute(scope.withTypeProvider<ZodTypeProvider>(), services, workerId);
       for (const add of JSON_DATA_ROUTES) add(scope.withTypeProvider<ZodTypeProvider>(), services);
       done();
     },
@@ -67,9 +67,14 @@ export async function registerDataRoutes(app: App, services: DataServices): Prom
   );
 }
 
-/** Whether the worker answers: for probes, and for clients that look whether they can reach it. */
-function liveRoute(app: App, { version }: DataServices): void {
-  app.get("/live", { config: { access: "open" }, schema: { querystring: z.strictObject({}) } }, async (_request, reply) =>
-    reply.send({ status: "alive", version }),
+const liveQuerySchema = z.strictObject({ worker_id: z.string().max(63).optional() });
+
+/**
+ * Whether the worker answers: for probes, and for clients that look whether they can reach it. It names itself to who knows its
+ * id already, so that it can be told from another one and from a server.
+ */
+function liveRoute(app: App, { version }: DataServices, workerId: string): void {
+  app.get("/live", { config: { access: "open" }, schema: { querystring: liveQuerySchema } }, async (request, reply) =>
+    reply.send({ status: "alive", version, ...(request.query.worker_id === workerId ? { worker_id: workerId } : {}) }),
   );
 }

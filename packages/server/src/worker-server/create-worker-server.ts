@@ -58,7 +58,7 @@ export async function createWorkerServer(options: WorkerServerOptions): Promise<
     authenticate: byAccess({ tokens, grants, host }),
     elsewhere: notOnWorker,
   });
-  await registerDataRoutes(app, services);
+  await registerDataRoutes(app, services, host.workerId);
   await app.ready();
   routeUpgrades(app, previewServer, links);
   const idle = async (): Promise<void> => {

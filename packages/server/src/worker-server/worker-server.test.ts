@@ -213,6 +213,14 @@ describe("what is not done inside a sandbox", () => {
   it("but whether it answers, anybody may ask", async () => {
     for (const path of ["/live", "/api/v1/live"]) expect((await fetch(worker.url + path)).status).toBe(200);
   });
+
+  it("and who knows its id may ask whether it is the one; nobody else learns it", async () => {
+    const live = async (query: string): Promise<unknown> => (await fetch(`${worker.url}/api/v1/live${query}`)).json();
+    expect(await live("?worker_id=worker-a")).toEqual({ status: "alive", version: "0.1.0", worker_id: "worker-a" });
+    for (const query of ["", "?worker_id=worker-b", "?worker_id="])
+      expect(await live(query)).toEqual({ status: "alive", version: "0.1.0" });
+    expect(await live("?other=1")).toMatchObject({ code: "invalid_request" });
+  });
 });
 
 it("lets browsers in from listed origins only, as a control plane does", async () => {
