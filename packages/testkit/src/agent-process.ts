@@ -6,6 +6,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 
+/** Time to accept connections, in ms. */
+const START_MS = 60_000;
+
 /** Path of the agent binary that `scripts/build-agent.sh` makes; undefined when it was not built. */
 export function agentBinary(): string | undefined {
   const arch = process.arch === "arm64" ? "aarch64" : "x86_64";
@@ -37,12 +40,13 @@ export class AgentProcess {
     const socket = join(folder, "agent.sock");
     const child = spawn(binary, ["guest", "--listen", socket, ...options], { stdio: ["ignore", "inherit", "inherit"] });
     const agent = new AgentProcess(folder, child, socket);
-    for (let attempt = 0; ; attempt++) {
+    const until = Date.now() + START_MS;
+    for (;;) {
       try {
         (await agent.connect()).destroy();
         return agent;
       } catch (error) {
-        if (attempt > 2_000 || child.exitCode !== null) {
+        if (Date.now() > until || child.exitCode !== null || child.signalCode !== null) {
           await agent.stop();
           throw new Error("The agent did not start.", { cause: error });
         }

@@ -30,6 +30,9 @@ export async function begin(url: string, path: string, asked: Asked = {}): Promi
     headers: { host: asked.host ?? host, ...asked.headers },
   });
   const response = once(outgoing, "response") as Promise<[IncomingMessage]>;
+  // Whoever waits for the answer, or reads it, hears of a connection that breaks; one who still sends the body may be neither.
+  outgoing.on("error", () => undefined);
+  response.catch(() => undefined);
   if (body === undefined || typeof body === "string" || Buffer.isBuffer(body)) outgoing.end(body);
   else {
     for await (const chunk of body) if (!outgoing.write(chunk)) await once(outgoing, "drain");
@@ -57,6 +60,6 @@ export async function sendRaw(url: string, bytes: string): Promise<string> {
   socket.on("data", (chunk: Buffer) => {
     text += chunk.toString("latin1");
   });
-  await once(socket, "close");
+  await new Promise((resolve) => socket.once("close", resolve));
   return text;
 }
