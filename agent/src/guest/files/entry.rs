@@ -27,14 +27,17 @@ fn kind(meta: &Metadata) -> &'static str {
     }
 }
 
-/// Differs after every change of content or attributes: every one of them sets the change time.
+/// Differs after every change of content or attributes: every one of them sets the change time. Before Linux 6.13 that
+/// goes by a clock of some ms, so rights count by themselves: they are often set right after a file was written.
 fn version(meta: &Metadata) -> String {
+    let rights = meta.mode() ^ meta.uid().rotate_left(12) ^ meta.gid().rotate_left(24);
     format!(
-        "{:x}-{:x}-{:x}{:08x}",
+        "{:x}-{:x}-{:x}{:08x}-{:x}",
         meta.ino(),
         meta.size(),
         meta.ctime(),
-        meta.ctime_nsec()
+        meta.ctime_nsec(),
+        rights
     )
 }
 
