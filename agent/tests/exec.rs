@@ -90,16 +90,7 @@ fn programs_that_cannot_run_end_with_127_or_126() {
     let answer = exec(&mut client, "/etc/passwd");
     assert_eq!(answer.exit().int("code"), 126);
     let script = agent.path("script");
-    std::fs::write(&script, "echo by the shell $0").expect("write");
-    client
-        .call(
-            "Chmod",
-            Pack::map(2)
-                .text("path", &script)
-                .uint("mode", 0o755)
-                .done(),
-        )
-        .ok();
+    client.write_program(&script, "echo by the shell $0");
     assert_eq!(
         exec(&mut client, &script).stdout(),
         format!("by the shell {}\n", script)
@@ -170,13 +161,17 @@ fn a_deleted_directory_is_survived() {
 fn a_daemon_that_holds_the_pipe_does_not_hold_the_exit() {
     let agent = Agent::start();
     let mut client = agent.connect();
-    let file = agent.path("daemon");
-    let command = format!("(sleep 1; echo late; echo lived > {}) & echo early", file);
+    let (go, file) = (agent.path("go"), agent.path("daemon"));
+    let command = format!(
+        "(until [ -e {} ]; do sleep 0.02; done; echo late; echo lived > {}) & echo early",
+        go, file
+    );
     let answer = client.exec(&command).ok();
     assert_eq!(
         (answer.stdout(), answer.exit().int("code")),
         ("early\n".into(), 0)
     );
+    std::fs::write(&go, "").expect("write");
     until("the daemon", || exists(&file));
 }
 

@@ -78,13 +78,13 @@ fn a_fork_bomb_with_a_limit_is_ended() {
         None => return,
     };
     // Every process of it forks until the limit refuses. It checks that the limit
-    // holds before it begins and ends by itself after five seconds, so that a
+    // holds before it begins and ends by itself after a minute, so that a
     // failing test cannot take the machine along.
     let bomb = "import os, resource, sys, time\n\
         limit = (150, 150)\n\
         resource.setrlimit(resource.RLIMIT_NPROC, limit)\n\
         if os.getuid() != 54331 or resource.getrlimit(resource.RLIMIT_NPROC) != limit: sys.exit(9)\n\
-        end = time.monotonic() + 5\n\
+        end = time.monotonic() + 60\n\
         while time.monotonic() < end:\n \
         try: os.fork()\n \
         except OSError: time.sleep(0.001)\n";
@@ -100,7 +100,7 @@ fn a_fork_bomb_with_a_limit_is_ended() {
     let started = Instant::now();
     let answer = client.call("ExecCommand", params).ok();
     assert!(answer.exit().flag("timed_out"), "{:?}", answer.events);
-    assert!(started.elapsed() < Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(50));
     until("silence", || {
         other.exec("ps -e -o uid= | grep -c 54331").ok().stdout() == "0\n"
     });

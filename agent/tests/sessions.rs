@@ -187,7 +187,7 @@ fn dropped_bytes_are_reported_as_a_gap() {
 fn without_following_a_stream_ends_where_it_is() {
     let agent = Agent::start();
     let mut client = agent.connect();
-    let id = client.spawn("echo first; sleep 60");
+    let id = client.spawn("sleep 60 & echo first; wait");
     until("output", || {
         session(&mut client, id).map("stdout").int("end") == 6
     });
@@ -213,14 +213,13 @@ fn a_timeout_kills_daemons_that_left_the_session() {
     );
     let params = Pack::map(2)
         .text("command", &command)
-        .uint("timeout_ms", 400)
+        .uint("timeout_ms", 4000)
         .done();
     let started = Instant::now();
     let answer = client.call("ExecCommand", params).ok();
     assert!(answer.exit().flag("timed_out"));
     assert_eq!(answer.exit().text("signal"), "KILL");
-    assert!(started.elapsed() >= Duration::from_millis(400));
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() >= Duration::from_millis(4000));
     let pids = pids(&agent.dir);
     assert_eq!(pids.len(), 4);
     until("the daemons to die", || {
@@ -239,13 +238,7 @@ fn a_fork_storm_is_ended() {
          for i in 1 2 3; do setsid {0} $n & done\nwait\n",
         file
     );
-    std::fs::write(&file, script).expect("script");
-    client
-        .call(
-            "Chmod",
-            Pack::map(2).text("path", &file).uint("mode", 0o755).done(),
-        )
-        .ok();
+    client.write_program(&file, &script);
     let params = Pack::map(2)
         .text("command", &format!("{} 0", file))
         .uint("timeout_ms", 150)
@@ -314,7 +307,7 @@ fn a_killed_keeper_loses_neither_exit_nor_tree() {
                 agent.path("pid")
             ),
         )
-        .uint("timeout_ms", 300)
+        .uint("timeout_ms", 4000)
         .done();
     let answer = client.call("ExecCommand", params).ok();
     assert!(answer.exit().flag("timed_out"));
@@ -392,15 +385,19 @@ fn shutdown_asks_then_kills() {
     let mut agent = Agent::start();
     let mut client = agent.connect();
     let path = agent.path("asked");
-    client.spawn(&format!(
-        "trap 'touch {}; exit' TERM; while :; do sleep 0.02; done",
+    let polite = client.spawn(&format!(
+        "trap 'touch {}; exit' TERM; echo ready; while :; do sleep 0.02; done",
         path
     ));
-    let stubborn = client.spawn("trap '' TERM; while :; do sleep 0.05; done");
+    let stubborn = client.spawn("trap '' TERM; echo ready; while :; do sleep 0.05; done");
     let pid = session(&mut client, stubborn).int("pid");
-    std::thread::sleep(Duration::from_millis(100));
+    for id in [polite, stubborn] {
+        until("the trap", || {
+            session(&mut client, id).map("stdout").int("end") == 6
+        });
+    }
     client
-        .call("Shutdown", Pack::map(1).uint("grace_ms", 200).done())
+        .call("Shutdown", Pack::map(1).uint("grace_ms", 3000).done())
         .ok();
     until("the agent to end", || !agent.alive());
     assert_eq!(agent.child.wait().expect("status").code(), Some(0));

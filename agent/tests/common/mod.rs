@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything in a test may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The agent under test; `CAISSON_AGENT` names another build of it.
 pub fn binary() -> PathBuf {
@@ -463,6 +463,13 @@ impl Client {
         let channel = self.open("WriteFile", params, false);
         self.write(channel, content, true);
         self.finish(channel)
+    }
+
+    /// Makes a program. By the agent: a process that another test forks has
+    /// what this one writes open for a moment, and such a program cannot run.
+    pub fn write_program(&mut self, path: &str, content: &str) {
+        let params = Pack::map(2).text("path", path).uint("mode", 0o755);
+        self.write_file(params.done(), content.as_bytes()).ok();
     }
 
     pub fn read_file(&mut self, path: &str) -> Answer {
