@@ -6,15 +6,6 @@ import { detectCgroupLayout } from "../cgroups/layout.ts";
 import type { Box } from "../contract/provider.ts";
 import { capabilitiesOf, isRequired, RealBoxes, WAYS } from "../testing/real-boxes.ts";
 
-/** Waits for something that follows by itself, within a limit. */
-async function eventually(check: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = systemClock.monotonic() + 10_000;
-  while (!(await check())) {
-    if (systemClock.monotonic() > deadline) throw new Error("it did not happen within 10 s");
-    await systemClock.sleep(5);
-  }
-}
-
 function groupsNaming(text: string): string[] {
   const { v1Mounts, v2Mount } = detectCgroupLayout();
   const mounts = v2Mount === null ? v1Mounts : [...v1Mounts, v2Mount];
@@ -99,10 +90,10 @@ describe.each(WAYS)("boxes by %s", (way) => {
   it("a box whose supervisor is killed is noticed, ended, and leaves nothing", async () => {
     const box = await boxes.start("sbkilled", 1);
     process.kill(boxes.supervisorPid("sbkilled"), "SIGKILL");
-    await eventually(async () => (await boxes.provider.list())[0]?.status === "stopped");
+    await expect.poll(async () => (await boxes.provider.list())[0]?.status).toBe("stopped");
     expect(await boxes.provider.recover(box.handle)).toMatchObject({ status: "stopped", reason: "its supervisor was killed" });
     await boxes.provider.destroy(box.handle);
-    await eventually(() => processesNaming("sbkilled").length === 0);
+    await expect.poll(() => processesNaming("sbkilled")).toEqual([]);
     expect(groupsNaming("sbkilled")).toEqual([]);
   });
 

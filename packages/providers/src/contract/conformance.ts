@@ -39,7 +39,7 @@ function reportMissing(options: ConformanceOptions, reason: string): void {
 }
 
 function runSuite(name: string, made: Subject): void {
-  describe(`conformance of ${name}`, { timeout: 60_000 }, () => {
+  describe(`conformance of ${name}`, { timeout: 180_000 }, () => {
     let before: readonly string[] = [];
     const get = (): Subject => made;
 
@@ -72,7 +72,7 @@ function runSuite(name: string, made: Subject): void {
     it("leaves nothing behind", async () => {
       await made.cleanUp();
       expect(await made.provider.list()).toEqual([]);
-      await expect.poll(() => made.harness.leftovers(), { timeout: 10_000 }).toEqual(before);
+      await expect.poll(() => made.harness.leftovers()).toEqual(before);
     });
   });
 }

@@ -75,7 +75,7 @@ export function lifecycleCases(get: () => Subject): void {
       const booted = await subject.boot();
       await booted.guest.shutdown(0);
       await booted.link.closed;
-      await expect.poll(async () => (await subject.provider.recover(booted.box.handle))?.status, { timeout: 10_000 }).toBe("stopped");
+      await expect.poll(async () => (await subject.provider.recover(booted.box.handle))?.status).toBe("stopped");
       await subject.destroy(booted);
     });
 

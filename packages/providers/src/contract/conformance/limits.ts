@@ -37,7 +37,7 @@ export function limitCases(get: () => Subject): void {
       const booted = await subject.boot({ resources: { memoryMb: 96 } });
       const hog = await subject.run(booted.guest, {
         argv: ["sh", "-c", "head -c 400000000 /dev/zero | tail -c 399999999 | wc -c"],
-        timeoutMs: 20_000,
+        timeoutMs: 50_000,
       });
       expect([hog.exit.timedOut, hog.out.toString().trim() === "399999999"]).toEqual([false, false]);
       expect(await subject.text(booted.guest, "echo alive")).toBe("alive\n");
@@ -51,7 +51,7 @@ export function limitCases(get: () => Subject): void {
       const subject = get();
       subject.needs(context, "limit_memory");
       const [hungry, neighbour] = await Promise.all([subject.boot({ resources: { memoryMb: 96 } }), subject.boot()]);
-      const hog = { argv: ["sh", "-c", "head -c 400000000 /dev/zero | tail -c 399999999 | wc -c"], timeoutMs: 20_000 };
+      const hog = { argv: ["sh", "-c", "head -c 400000000 /dev/zero | tail -c 399999999 | wc -c"], timeoutMs: 50_000 };
       const out = await subject.run(hungry.guest, hog).then(
         (outcome) => outcome.out.toString().trim(),
         () => "the box ended",
@@ -63,16 +63,17 @@ export function limitCases(get: () => Subject): void {
       await subject.destroy(neighbour);
     });
 
-    it("pids: a fork bomb is contained and a neighbour answers meanwhile", async (context) => {
+    it("pids: a fork bomb is contained and a neighbour answers meanwhile", { timeout: 240_000 }, async (context) => {
       const subject = get();
       subject.needs(context, "limit_pids");
       const [bombed, neighbour] = await Promise.all([subject.boot({ resources: { pids: 48 } }), subject.boot()]);
       // A limit that does not hold is found by a number of processes that harms nobody, before the bomb is lit.
-      await bombed.guest.spawn({ command: "i=0; while [ $i -lt 200 ]; do sleep 2 & i=$((i+1)); done; wait" });
+      const many = await bombed.guest.spawn({ command: "i=0; while [ $i -lt 200 ]; do sleep 600 & i=$((i+1)); done; wait" });
       await expect.poll(async () => (await subject.provider.usage(bombed.box.handle)).pids ?? 0).toBeGreaterThan(20);
       expect((await subject.provider.usage(bombed.box.handle)).pids).toBeLessThanOrEqual(48);
+      await bombed.guest.kill(many.id, { signal: "KILL" });
       await expect
-        .poll(async () => subject.text(bombed.guest, "ls /proc | grep -c '^[0-9]'").catch(() => "full"), { timeout: 20_000, interval: 100 })
+        .poll(async () => subject.text(bombed.guest, "ls /proc | grep -c '^[0-9]'").catch(() => "full"), { timeout: 60_000, interval: 100 })
         .toMatch(/^\d+\n$/);
       // The leader's own child is there before the bomb, so that the leader lives until its timeout.
       const bomb = { command: "sleep 600 & p=$!; b() { b | b & }; b; wait $p", timeoutMs: 3000 };
@@ -83,14 +84,14 @@ export function limitCases(get: () => Subject): void {
               () => "lit",
               () => "full",
             ),
-          { timeout: 20_000, interval: 100 },
+          { timeout: 60_000, interval: 100 },
         )
         .toBe("lit");
       for (let i = 0; i < 5; i++) expect(await subject.text(neighbour.guest, `echo ${i}`)).toBe(`${i}\n`);
       // Where no control group counts, processes are counted one by one while they come and go: a bomb may look larger once.
       await expect.poll(async () => (await subject.provider.usage(bombed.box.handle)).pids ?? 0).toBeLessThanOrEqual(48);
       await expect
-        .poll(async () => subject.text(bombed.guest, "echo recovered").catch(() => "not yet"), { timeout: 20_000, interval: 200 })
+        .poll(async () => subject.text(bombed.guest, "echo recovered").catch(() => "not yet"), { timeout: 60_000, interval: 200 })
         .toBe("recovered\n");
       await subject.destroy(bombed);
       await subject.destroy(neighbour);

@@ -119,7 +119,7 @@ export function processCases(get: () => Subject): void {
     it("in the background drop the oldest output and say how much", async () => {
       const { guest } = await get().shared();
       const { id } = await guest.spawn({ command: "yes 0123456789abcde | head -c 1000000", outputLimit: 100_000 });
-      await expect.poll(async () => (await guest.session(id)).exit?.code, { timeout: 10_000 }).toBe(0);
+      await expect.poll(async () => (await guest.session(id)).exit?.code).toBe(0);
       const { out, gaps, exit } = await drain(await guest.attach(id));
       const dropped = gaps.reduce((sum, gap) => sum + gap.to - gap.from, 0);
       expect([dropped + out.length, exit.stdoutBytes]).toEqual([1_000_000, 1_000_000]);
@@ -146,10 +146,10 @@ export function processCases(get: () => Subject): void {
 
     it("time out, and say so", async () => {
       const { guest } = await get().shared();
-      const { out, exit } = await get().run(guest, { command: "echo started; sleep 600", timeoutMs: 400 });
+      const { out, exit } = await get().run(guest, { command: "echo started; sleep 600", timeoutMs: 4_000 });
       expect([out.toString(), exit]).toMatchObject(["started\n", { code: null, signal: "KILL", timedOut: true }]);
-      expect(exit.durationMs).toBeGreaterThanOrEqual(390);
-      expect(exit.durationMs).toBeLessThan(10_000);
+      expect(exit.durationMs).toBeGreaterThanOrEqual(3_990);
+      expect(exit.durationMs).toBeLessThan(60_000);
     });
 
     it("end with their connection only when asked to", async () => {

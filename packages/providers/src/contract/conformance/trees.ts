@@ -42,7 +42,7 @@ export function treeCases(get: () => Subject): void {
       const { guest } = await subject.shared();
       const { out, exit } = await subject.run(guest, "sleep 603.25 & echo done");
       expect([out.toString(), exit.code]).toEqual(["done\n", 0]);
-      expect(exit.durationMs).toBeLessThan(10_000);
+      expect(exit.durationMs).toBeLessThan(60_000);
     });
 
     it("leave no zombie", async (context) => {

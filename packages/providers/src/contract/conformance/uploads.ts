@@ -136,7 +136,7 @@ export function uploadCases(get: () => Subject): void {
       expect(await codeOf(guest.writeUpload(cancelled.id, 4, bytesOf("more")))).toBe("upload_not_found");
       const expired = await guest.openUpload(`${dir}/b`, { expiresMs: 1 });
       expect(expired.id).toBeGreaterThan(cancelled.id);
-      await expect.poll(() => codeOf(guest.upload(expired.id)), { timeout: 10_000 }).toBe("upload_not_found");
+      await expect.poll(() => codeOf(guest.upload(expired.id))).toBe("upload_not_found");
       await expect.poll(() => collect(guest.listDir(dir))).toEqual([]);
     });
 

@@ -29,9 +29,9 @@ export function waitingCases(get: () => Subject): void {
 
   describe("limits of a process", () => {
     const limited = async (guest: GuestClient, command: string, limits: ProcessLimits): Promise<Outcome> =>
-      drain(await guest.exec({ command, limits, timeoutMs: 30_000 }));
+      drain(await guest.exec({ command, limits, timeoutMs: 50_000 }));
 
-    it("hold, or are refused", async () => {
+    it("hold, or are refused", { timeout: 240_000 }, async () => {
       const subject = get();
       const { guest } = await subject.shared();
       if (subject.report.tier === "none") {
