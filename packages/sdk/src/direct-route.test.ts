@@ -185,11 +185,12 @@ it("renews its token before that ends, beside the calls", async () => {
   try {
     now.mockImplementation(() => start + 220_000);
     expect(await test.who()).toBe("worker");
-    await vi.waitFor(() => expect(test.accesses()).toBe(2));
-    await vi.waitFor(async () => {
+    await expect.poll(() => test.accesses()).toBe(2);
+    const shown = async (): Promise<unknown> => {
       await test.who();
-      expect(test.seen.headers.at(-1)?.["authorization"]).toBe("Bearer token-2");
-    });
+      return test.seen.headers.at(-1)?.["authorization"];
+    };
+    await expect.poll(shown).toBe("Bearer token-2");
     // One that is over is waited for.
     now.mockImplementation(() => start + 600_000);
     expect(await test.who()).toBe("worker");

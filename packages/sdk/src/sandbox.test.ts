@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Caisson, CaissonApiError, CommandFailedError, CommandTimeoutError, Sandbox } from "./index.ts";
 import { HttpPeer, sandboxJson, sendJson, type Answer } from "./testing/http-peer.ts";
 
@@ -9,12 +9,12 @@ const start = { type: "start", process_id: 4, pid: 40 };
 const lines = (...records: unknown[]): string => records.map((record) => `${JSON.stringify(record)}\n`).join("");
 
 /** A peer with one sandbox; `exec` answers its commands. */
-async function peerWith(exec: Answer, client: { timeoutMs?: number } = {}): Promise<{ peer: HttpPeer; sandbox: Sandbox }> {
+async function peerWith(exec: Answer): Promise<{ peer: HttpPeer; sandbox: Sandbox }> {
   const peer = await HttpPeer.listen((request, response, body) => {
     if (request.url === `/api/v1/sandboxes/${ID}`) return sendJson(response, 200, sandboxJson(ID));
     return exec(request, response, body);
   });
-  return { peer, sandbox: await Sandbox.connect(ID, { client: new Caisson({ url: peer.url, apiKey: "k", ...client }) }) };
+  return { peer, sandbox: await Sandbox.connect(ID, { client: new Caisson({ url: peer.url, apiKey: "k" }) }) };
 }
 
 describe("commands", () => {
@@ -195,15 +195,26 @@ describe("calls", () => {
   });
 
   test("the deadline does not bound a stream that has begun", async () => {
-    const { peer, sandbox } = await peerWith(
-      (_request, response) => {
-        response.write(lines(start));
-        setTimeout(() => response.end(lines(exit)), 120);
-      },
-      { timeoutMs: 60 },
-    );
+    let running: ServerResponse | undefined;
+    const { peer, sandbox } = await peerWith((_request, response) => {
+      running = response;
+      response.write(lines(start));
+    });
     await using _ = peer;
-    expect((await sandbox.commands.run("sleep 0.1")).exitCode).toBe(0);
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const seen: string[] = [];
+      for await (const event of sandbox.commands.stream("sleep 100", { timeoutMs: 60_000 })) {
+        seen.push(event.type);
+        if (event.type !== "start") continue;
+        vi.advanceTimersByTime(600_000);
+        running?.end(lines(exit));
+      }
+      expect(seen).toEqual(["start", "exit"]);
+      expect(peer.requests).toHaveLength(2);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("a list goes through all pages", async () => {

@@ -33,14 +33,14 @@ it("finds nothing wrong with a worker that reaches its control plane", async () 
 });
 
 it.each([
-  [3_600_000, "3600 s behind"],
-  [-60_000, "60 s ahead of"],
-])("tells of a clock that is %i ms off", async (ms, told) => {
+  [3_600_000, "behind"],
+  [-60_000, "ahead of"],
+])("tells of a clock that is %i ms off", async (ms, way) => {
   const url = await controlPlane((_request, response) => response.setHeader("date", new Date(Date.now() + ms).toUTCString()).end("{}"));
-  // The date has whole seconds, so one may be lost.
-  expect((await states({ control_plane_url: url })).clock).toMatch(
-    new RegExp(`^warn: is (${told}|${told.replace(/\d+/, (n) => String(Number(n) - 1))})`),
-  );
+  const [, seconds, told] = /^warn: is (\d+) s (behind|ahead of) /.exec((await states({ control_plane_url: url })).clock ?? "") ?? [];
+  expect(told).toBe(way);
+  // The date has whole seconds, and the answer takes some time.
+  expect(Math.abs(Number(seconds) - Math.abs(ms) / 1000)).toBeLessThan(5);
 });
 
 it("tells of a control plane that is not there, or is something else", async () => {

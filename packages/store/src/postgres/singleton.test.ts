@@ -10,7 +10,7 @@ const BUSY = `
     return pg_catalog.pg_advisory_unlock(key);
   end $$`;
 
-it("gives a lock away with its session when it cannot be given back", { timeout: 60_000 }, async () => {
+it("gives a lock away with its session when it cannot be given back", { timeout: 120_000 }, async () => {
   await using postgres = await TestPostgres.start();
   const dsn = postgres.makeDatabase();
   postgres.sql(BUSY, dsn);
@@ -21,6 +21,6 @@ it("gives a lock away with its session when it cannot be given back", { timeout:
   postgres.sql("create table public.busy ()", dsn);
   await first.singleton("once", async () => void ran.push("first"), new AbortController().signal);
   postgres.sql("drop table public.busy", dsn);
-  await second.singleton("once", async () => void ran.push("second"), AbortSignal.timeout(15_000));
+  await second.singleton("once", async () => void ran.push("second"), AbortSignal.timeout(60_000));
   expect(ran).toEqual(["first", "second"]);
 });
