@@ -89,6 +89,7 @@ class Pair implements AsyncDisposable {
       previewDomain: "localhost",
       previewUrl: null,
       publicUrl: null,
+      publicUrlProblem: () => undefined,
       advertiseAddr: null,
       onControlLoss: "run",
       news: () => undefined,

@@ -91,6 +91,8 @@ export const heartbeatSchema = z.object({
   preview_domain: toldAddress(WORKER_ADDRESSES.domain, 253),
   preview_url: toldAddress(WORKER_ADDRESSES.httpUrl, 512),
   public_url: toldAddress(WORKER_ADDRESSES.httpUrl, 512),
+  /** Why the worker does not find itself at `public_url`, from where it is; null or absent when it does, or has not looked. */
+  public_url_problem: z.string().max(512).nullable().optional(),
   advertise_addr: toldAddress(WORKER_ADDRESSES.dial, 512),
   on_control_loss: z.enum(CONTROL_LOSS_POLICIES),
 });

@@ -71,6 +71,10 @@ export const workerSchema = z
       .nullable()
       .meta({ description: "Domain below which it shows ports of its sandboxes itself; null where servers do" }),
     public_url: z.string().nullable().meta({ description: "Where clients may reach it directly for data; null where they may not" }),
+    public_url_problem: z.string().nullable().meta({
+      description:
+        "Why the worker did not find itself at `public_url` when it last looked, as this server heard it; null where nothing is known to be wrong. Clients may reach it all the same: many networks do not let a machine reach its own public address",
+    }),
     advertise_addr: z.string().nullable().meta({ description: "Where control planes may dial it; null where it dials them" }),
     on_control_loss: z
       .enum(CONTROL_LOSS_POLICIES)

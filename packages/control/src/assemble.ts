@@ -151,6 +151,7 @@ export function assemble(
       meter,
       logger,
       sessions: fleet.sessions,
+      heartbeats: fleet.heartbeats,
       ...(options.identities === undefined ? {} : { identities: options.identities }),
     }),
   };

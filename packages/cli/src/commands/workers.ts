@@ -8,7 +8,7 @@ import { action, leaf, type CommonOptions, type Done } from "../program/leaf.ts"
 import { distance } from "../terminal/moment.ts";
 import { printable } from "../terminal/printable.ts";
 import { printTable } from "../terminal/table.ts";
-import { describeWorker, loadOf, stateOf } from "../terminal/worker-view.ts";
+import { describeWorker, loadOf, publicUrlTrouble, stateOf } from "../terminal/worker-view.ts";
 import { print, printJson } from "../terminal/write-out.ts";
 
 interface LsOptions extends CommonOptions {
@@ -105,6 +105,10 @@ async function ls(options: LsOptions): Promise<void> {
       worker.last_heartbeat_at === null ? "never" : `${distance(worker.last_heartbeat_at)} ago`,
     ]),
   );
+  for (const worker of found) {
+    const trouble = publicUrlTrouble(worker);
+    if (trouble !== undefined) process.stderr.write(`${printable(`${worker.id}, ${worker.public_url}: ${trouble}`)}\n`);
+  }
 }
 
 async function add(id: string | undefined, options: AddOptions): Promise<void> {

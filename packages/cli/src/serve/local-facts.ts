@@ -17,6 +17,7 @@ export function localFacts(host: LocalHost, config: Config, dataDir: string, log
     // Its ports are shown by the server itself.
     previewUrl: null,
     publicUrl: null,
+    publicUrlProblem: () => undefined,
     advertiseAddr: null,
     onControlLoss,
     clock: systemClock,

@@ -18,6 +18,7 @@ const WORKER: Worker = {
   used: { vcpus: 0.25, memory_mb: 512, disk_mb: 0, sandboxes: 3 },
   preview_domain: null,
   public_url: null,
+  public_url_problem: null,
   advertise_addr: null,
   on_control_loss: "run",
   last_heartbeat_at: null,
@@ -45,4 +46,12 @@ it("tells all that is known, and nothing that is not", () => {
   const told = Object.fromEntries(describeWorker(WORKER));
   expect(told).toMatchObject({ heard: "never", labels: "gpu=yes zone=a", memory: "1/15.5 GiB promised, 0.5 GiB in use" });
   expect(Object.keys(told)).not.toContain("tenant");
+});
+
+it("says of a public address at which a worker does not find itself that clients may", () => {
+  const wrong = { public_url: "https://w.example.org", public_url_problem: "nothing answers: ECONNREFUSED" };
+  expect(new Map(describeWorker({ ...WORKER, ...wrong })).get("direct?")).toBe(
+    "it does not find itself there: nothing answers: ECONNREFUSED; clients may, all the same",
+  );
+  expect(new Map(describeWorker({ ...WORKER, ...wrong, public_url_problem: null })).has("direct?")).toBe(false);
 });

@@ -40,11 +40,19 @@ export function describeWorker(worker: Worker): (readonly [name: string, value: 
     ["providers", worker.providers.map(({ name, available }) => (available ? name : `${name} (does not work)`)).join(", ") || null],
     ["previews", worker.preview_domain],
     ["direct", worker.public_url],
+    ["direct?", publicUrlTrouble(worker) ?? null],
     ["dialled at", worker.advertise_addr],
     ["control loss", worker.on_control_loss],
     ["added", `${distance(worker.created_at)} ago`],
   ];
   return whole.filter((line): line is [string, string] => line[1] !== null);
+}
+
+/** What the owner of a worker should know of its public address; undefined when nothing is known to be wrong. */
+export function publicUrlTrouble({ public_url_problem: problem }: Pick<Worker, "public_url_problem">): string | undefined {
+  // A server of before says nothing of it.
+  if (problem === null || problem === undefined) return undefined;
+  return `it does not find itself there: ${problem}; clients may, all the same`;
 }
 
 function pairs(labels: Readonly<Record<string, string>>): string | null {

@@ -83,6 +83,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
   let draining = false;
   let url: string | undefined;
   let source: HeartbeatSource | undefined;
+  let publicUrlWatch: PublicUrlWatch | undefined;
   const planes: ControlPlanes = new ControlPlanes({
     dataDir,
     firstUrl: identity.controlPlaneUrl,
@@ -115,6 +116,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
       previewDomain: previewDomain ?? null,
       previewUrl: previewUrl ?? defaultPreviewUrl(previewDomain, url),
       publicUrl: config.worker.public_url ?? null,
+      publicUrlProblem: () => publicUrlWatch?.problem,
       advertiseAddr: advertisedAddress(config.worker, url),
       onControlLoss: config.worker.on_control_loss,
       clock,
@@ -160,7 +162,7 @@ export async function openWorker(config: Config, logger: Logger, news: (news: Co
     if (tls !== undefined) opening.use(tls.follow((changed) => server.setTls(changed), clock, log));
     const { public_url: publicUrl, ca_file: caFile } = config.worker;
     const ca = (): readonly string[] => trustedCertificates("worker.ca_file", caFile);
-    if (publicUrl !== undefined) opening.use(new PublicUrlWatch({ url: publicUrl, workerId, ca, clock, log }));
+    if (publicUrl !== undefined) publicUrlWatch = opening.use(new PublicUrlWatch({ url: publicUrl, workerId, ca, clock, log }));
   } else opening.defer(() => planes.close());
   await planes.open();
 

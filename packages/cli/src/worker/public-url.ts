@@ -60,6 +60,11 @@ export class PublicUrlWatch implements Disposable {
     this.#look();
   }
 
+  /** What was wrong when it was last looked; undefined when nothing was, and at first. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   [Symbol.dispose](): void {
     this.#timer?.cancel();
     this.#closing.abort();

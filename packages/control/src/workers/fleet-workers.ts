@@ -19,6 +19,7 @@ import type { StateWriter } from "../state-writer.ts";
 import { withDeadline } from "../with-deadline.ts";
 import type { LinkSessions } from "./link-sessions.ts";
 import type { WorkerDirectory } from "./worker-directory.ts";
+import type { WorkerHeartbeats } from "./worker-heartbeats.ts";
 import type { WorkerIdentities } from "./worker-identities.ts";
 import type { WorkerOperations } from "./worker-operations.ts";
 import { toWorker } from "./worker-view.ts";
@@ -41,6 +42,7 @@ export interface FleetWorkersOptions {
   readonly cleaner: Cleaner;
   readonly directory: WorkerDirectory;
   readonly sessions: LinkSessions;
+  readonly heartbeats: Pick<WorkerHeartbeats, "publicUrlProblem">;
   readonly identities?: Pick<WorkerIdentities, "revoke">;
   readonly meter: OperationMeter;
   readonly logger: Logger;
@@ -194,7 +196,8 @@ export class FleetWorkers implements WorkerOperations {
   }
 
   #view(record: WorkerRecord): Worker {
-    return toWorker(record, this.#options.directory.late(record));
+    const { directory, heartbeats } = this.#options;
+    return toWorker(record, directory.late(record), heartbeats.publicUrlProblem(record.id));
   }
 
   async #record(id: string): Promise<WorkerRecord> {

@@ -52,6 +52,22 @@ describe("heartbeats", () => {
     expect((await worker.shown(a)).providers).toEqual([]);
   });
 
+  it("tell of a public address at which the worker does not find itself, until it does", async () => {
+    await using world = await FleetWorld.open();
+    const a = await world.plane("a");
+    const worker = await world.worker("w1", [a], { public_url: "https://w1.example.org" });
+    const told = async (public_url_problem: string | null | undefined): Promise<string | null> => {
+      await worker.links.get("a")?.session.heartbeat(worker.heartbeat({ public_url_problem }));
+      return (await worker.shown(a)).public_url_problem;
+    };
+    // As by a release that does not look.
+    expect((await worker.shown(a)).public_url_problem).toBeNull();
+    expect(await told("nothing answers")).toBe("nothing answers");
+    expect(await told(null)).toBeNull();
+    expect(await told("nothing answers")).toBe("nothing answers");
+    expect(await told(undefined)).toBeNull();
+  });
+
   it("that are late or of a run before change nothing", async () => {
     await using world = await FleetWorld.open();
     const a = await world.plane("a");

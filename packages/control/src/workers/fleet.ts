@@ -46,6 +46,7 @@ interface Followed {
 /** All workers as they come and go, and what is done about them: heartbeats, reconciliation, judgement of silence. */
 export class Fleet {
   readonly sessions: LinkSessions;
+  readonly heartbeats: WorkerHeartbeats;
   readonly refusals: Refusals;
   readonly #options: FleetOptions;
   readonly #monitor: WorkerMonitor;
@@ -62,12 +63,12 @@ export class Fleet {
     this.refusals = new Refusals({ clock, store, logger });
     this.#registry = new ControlPlaneRegistry({ clock, store, logger, self, gone: (ids) => this.#inherit(ids) });
     const { refusals } = this;
-    const heartbeats = new WorkerHeartbeats({ clock, store, settings, controlPlanes: this.#registry, directory, refusals, logger, keys });
+    this.heartbeats = new WorkerHeartbeats({ clock, store, settings, controlPlanes: this.#registry, directory, refusals, logger, keys });
     this.sessions = new LinkSessions({
       clock,
       store,
       hosts,
-      heartbeats,
+      heartbeats: this.heartbeats,
       refusals,
       logger,
       lateAfterMs: settings.lateAfterMs,

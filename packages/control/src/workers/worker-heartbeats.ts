@@ -19,6 +19,9 @@ import type { WorkerIdentities } from "./worker-identities.ts";
 /** Heartbeats of one worker that are taken at once, and each second after that: a link that comes, goes and has news needs few. */
 const PACE = { burst: 64, perSecond: 2, names: 4_096 } as const;
 
+/** Workers whose trouble with their public address is remembered. */
+const MOST_PROBLEMS = 4_096;
+
 /** Whose heartbeat it is. */
 export interface HeartbeatOf {
   readonly workerId: string;
@@ -44,6 +47,8 @@ export interface WorkerHeartbeatsOptions {
 export class WorkerHeartbeats {
   readonly #options: WorkerHeartbeatsOptions;
   readonly #pace: Allowance;
+  /** What workers last told of their public addresses, by their ids: only of those where something is wrong. */
+  readonly #problems = new Map<string, string>();
 
   constructor(options: WorkerHeartbeatsOptions) {
     this.#options = options;
@@ -58,6 +63,7 @@ export class WorkerHeartbeats {
     const beat = toBeat(of, heartbeat);
     const taken = (await store.workers.beat(of.workerId, beat, settings.lateAfterMs)) ?? (await this.#notTaken(of, beat));
     await this.#follow(of.workerId, taken, heartbeat.draining);
+    this.#learn(of.workerId, heartbeat.public_url_problem ?? null);
     const reply = {
       lease_ms: settings.unreachableAfterMs,
       // One that does not know them itself yet says so by an empty digest.
@@ -68,6 +74,19 @@ export class WorkerHeartbeats {
       now: clock.now(),
     };
     return { reply, before: taken.state };
+  }
+
+  /** Why a worker does not find itself at its public address, as its last heartbeat here told; null when nothing is known to be wrong. */
+  publicUrlProblem(workerId: string): string | null {
+    return this.#problems.get(workerId) ?? null;
+  }
+
+  #learn(workerId: string, problem: string | null): void {
+    this.#problems.delete(workerId);
+    if (problem === null) return;
+    const [oldest] = this.#problems.keys();
+    if (this.#problems.size >= MOST_PROBLEMS && oldest !== undefined) this.#problems.delete(oldest);
+    this.#problems.set(workerId, problem);
   }
 
   /** Why the row did not take a heartbeat: what to answer, or the error. */

@@ -1,8 +1,8 @@
 import type { Worker } from "@caisson/contract";
 import type { WorkerRecord } from "@caisson/store";
 
-/** A worker as the API shows it. */
-export function toWorker(record: WorkerRecord, late: boolean): Worker {
+/** A worker as the API shows it; `publicUrlProblem` is what it last told here. */
+export function toWorker(record: WorkerRecord, late: boolean, publicUrlProblem: string | null): Worker {
   return {
     id: record.id,
     state: record.state,
@@ -18,6 +18,7 @@ export function toWorker(record: WorkerRecord, late: boolean): Worker {
     used: record.used,
     preview_domain: record.previewDomain,
     public_url: record.publicUrl,
+    public_url_problem: record.publicUrl === null ? null : publicUrlProblem,
     advertise_addr: record.advertiseAddr,
     on_control_loss: record.onControlLoss,
     last_heartbeat_at: record.lastHeartbeatAt === null ? null : new Date(record.lastHeartbeatAt).toISOString(),

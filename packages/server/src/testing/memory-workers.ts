@@ -21,6 +21,7 @@ export function memoryWorker(id: string, more: Partial<Worker> = {}): Worker {
     used: null,
     preview_domain: null,
     public_url: null,
+    public_url_problem: null,
     advertise_addr: null,
     on_control_loss: "run",
     last_heartbeat_at: AT,

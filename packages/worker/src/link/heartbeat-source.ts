@@ -21,6 +21,8 @@ const MIB = 1_048_576;
 const LEFT_MB = 512;
 /** Most images that are named. */
 const MAX_IMAGES = 256;
+/** Most characters that are told of what is wrong with the public address. */
+const MAX_PROBLEM = 512;
 
 /** What a worker says of itself beside what it finds out. */
 export interface HeartbeatOptions {
@@ -38,6 +40,8 @@ export interface HeartbeatOptions {
   readonly previewDomain: string | null;
   readonly previewUrl: string | null;
   readonly publicUrl: string | null;
+  /** What is wrong with `publicUrl` as it was last looked at; undefined when nothing is. */
+  readonly publicUrlProblem: () => string | undefined;
   readonly advertiseAddr: string | null;
   readonly onControlLoss: ControlLossPolicy;
   readonly clock: Clock;
@@ -66,7 +70,7 @@ export class HeartbeatSource {
 
   /** The next heartbeat; `full` with what each provider can do. */
   async next(full: boolean): Promise<Heartbeat> {
-    const { host, labels, previewDomain, previewUrl, publicUrl, advertiseAddr, onControlLoss, clock } = this.#options;
+    const { host, labels, previewDomain, previewUrl, publicUrl, publicUrlProblem, advertiseAddr, onControlLoss, clock } = this.#options;
     this.#lookAtProviders();
     const [capacity, used, images] = [await this.#has(), await this.#uses(), await host.images.names()];
     this.#sequence += 1;
@@ -85,6 +89,7 @@ export class HeartbeatSource {
       preview_domain: previewDomain,
       preview_url: previewUrl,
       public_url: publicUrl,
+      public_url_problem: publicUrlProblem()?.slice(0, MAX_PROBLEM) ?? null,
       advertise_addr: advertiseAddr,
       on_control_loss: onControlLoss,
     };
