@@ -26,17 +26,27 @@ export interface MockChange {
   readonly from?: string;
 }
 
-/** A file tree in memory with owners, modes and symbolic links. */
+/** A file tree in memory with owners, modes and symbolic links. It is made when somebody looks: most boxes only start and end. */
 export class MockFiles {
-  readonly root: DirectoryNode;
   readonly #clock: Clock;
+  readonly #madeAt: number;
+  #root: DirectoryNode | undefined;
   readonly #observers = new Set<(change: MockChange) => void>();
   /** Files that follow on each other at one path never share a revision. */
   #revisions = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.root = this.newDirectory(0o755, ROOT);
+    this.#madeAt = clock.now();
+  }
+
+  get root(): DirectoryNode {
+    return this.#root ?? this.#furnish();
+  }
+
+  #furnish(): DirectoryNode {
+    const root = this.newDirectory(0o755, ROOT);
+    this.#root = root;
     for (const path of ["/bin", "/dev", "/etc", "/home", "/root", "/tmp", "/usr", "/var"]) this.makeDir(path, ROOT, 0o755);
     this.makeDir("/var/tmp", ROOT, 0o1777);
     for (const path of [USER.home, "/workspace"]) {
@@ -47,6 +57,8 @@ export class MockFiles {
     this.chmod("/tmp", ROOT, 0o1777);
     const users = [ROOT, USER].map((user) => `${user.name}:x:${user.uid}:${user.gid}:${user.name}:${user.home}:/bin/sh\n`);
     this.open("/etc/passwd", ROOT, { create: 0o644 }).content.writeAt(0, Buffer.from(users.join("")));
+    for (const [, node] of everything("/", root)) node.mtimeMs = this.#madeAt;
+    return root;
   }
 
   /** Tells of every change from now on, until what it returns is called. */

@@ -1,8 +1,9 @@
-import { CaissonError, type Clock } from "@caisson/contract";
-import { required, serveGuest, type GuestHandlers } from "@caisson/guest";
+import { CaissonError, type Clock, type GuestMethod } from "@caisson/contract";
+import { serveGuest, type GuestHandler, type GuestHandlers } from "@caisson/guest";
 import type { Link } from "@caisson/link";
 import type { Duplex } from "node:stream";
 import { mockAttributeHandlers } from "./mock-attribute-handlers.ts";
+import { mockBoxHandlers } from "./mock-box-handlers.ts";
 import { mockFileHandlers } from "./mock-file-handlers.ts";
 import type { MockFiles } from "./mock-files.ts";
 import { mockProcessHandlers } from "./mock-process-handlers.ts";
@@ -16,6 +17,18 @@ import { runArgv } from "./shell.ts";
 import type { MockCommand } from "./shell-state.ts";
 
 const REMEMBERED = 256;
+
+/** All methods. */
+const GROUPS: readonly ((guest: MockGuest) => GuestHandlers)[] = [
+  mockProcessHandlers,
+  mockBoxHandlers,
+  mockFileHandlers,
+  mockAttributeHandlers,
+  mockUploadHandlers,
+  mockTreeHandlers,
+  mockSearchHandlers,
+  mockWatchHandlers,
+];
 
 /** What a mock guest is started with. */
 export interface MockGuestOptions {
@@ -41,27 +54,19 @@ export interface IncomingStream extends AsyncIterable<Uint8Array> {
 export class MockGuest {
   readonly options: MockGuestOptions;
   readonly files: MockFiles;
-  readonly #handlers: GuestHandlers;
+  /** By the monotonic clock, in ms. */
+  readonly bootedAt: number;
+  /** Those that were asked for so far. */
+  readonly #handlers: GuestHandlers[] = [];
   readonly #sessions = new Map<number, MockSession>();
   readonly #links = new Set<Link>();
-  readonly #bootedAt: number;
   #nextId = 1;
   #ended = false;
 
   constructor(options: MockGuestOptions) {
     this.options = options;
     this.files = options.files;
-    this.#bootedAt = options.clock.monotonic();
-    this.#handlers = {
-      ...mockProcessHandlers(this),
-      ...mockFileHandlers(this),
-      ...mockAttributeHandlers(this),
-      ...mockUploadHandlers(this),
-      ...mockTreeHandlers(this),
-      ...mockSearchHandlers(this),
-      ...mockWatchHandlers(this),
-      ...this.#ownHandlers(),
-    };
+    this.bootedAt = options.clock.monotonic();
   }
 
   get sessions(): readonly MockSession[] {
@@ -113,7 +118,7 @@ export class MockGuest {
 
   /** Serves one connection. */
   accept(stream: Duplex): void {
-    const link = serveGuest(stream, this.#handlers, this.options.clock);
+    const link = serveGuest(stream, (method) => this.#handlerOf(method), this.options.clock);
     this.#links.add(link);
     void link.closed.then(() => this.#links.delete(link));
   }
@@ -125,52 +130,17 @@ export class MockGuest {
     for (const link of this.#links) link.close();
   }
 
+  /** Groups of methods are made when one of them is called: most boxes are only asked whether they are there. */
+  #handlerOf(method: GuestMethod): GuestHandler | undefined {
+    for (const [at, make] of GROUPS.entries()) {
+      const handler = (this.#handlers[at] ??= make(this))[method];
+      if (handler !== undefined) return handler;
+    }
+    return undefined;
+  }
+
   #forget(): void {
     const ended = this.sessions.filter((session) => session.exit !== undefined);
     for (const session of ended.slice(0, Math.max(0, ended.length - REMEMBERED))) this.#sessions.delete(session.id);
-  }
-
-  #ownHandlers(): GuestHandlers {
-    return {
-      Dial: async (call, params) => {
-        const network = required("network", params.oneOf("network", ["tcp", "unix"]));
-        const [port, path] = [params.int("port", 1, 65_535), params.path("path")];
-        params.text("host");
-        params.text("user");
-        params.finish();
-        if (network === "unix")
-          throw new CaissonError(path === undefined ? "invalid_argument" : "connection_refused", "Nothing listens there.");
-        const listener = this.options.ports.get(required("port", port));
-        if (listener === undefined) throw new CaissonError("connection_refused", `Nothing listens at port ${port}.`);
-        call.reply({});
-        const bytes = async function* (): AsyncGenerator<Uint8Array> {
-          for await (const frame of call) if (frame.kind === "data") yield frame.bytes;
-        };
-        const incoming = bytes();
-        await listener({ [Symbol.asyncIterator]: () => incoming, write: (chunk) => call.write(chunk), end: () => call.end() });
-      },
-      ListPorts: (call, params) => {
-        params.finish();
-        const ports = [...this.options.ports.keys()].sort((a, b) => a - b);
-        call.reply({ ports: ports.map((port) => ({ port, address: "0.0.0.0" })) }, { fin: true });
-      },
-      Stats: (call, params) => {
-        params.finish();
-        const uptime = Math.floor(this.options.clock.monotonic() - this.#bootedAt);
-        const counts = { processes: this.running + 1, sessions: this.#sessions.size };
-        const network = { rx_bytes: 0, rx_packets: 0, tx_bytes: 0, tx_packets: 0 };
-        call.reply(
-          { uptime_ms: uptime, ...counts, memory_bytes: 0, cpu_ms: 0, cpus: 1, disk_total: 0, disk_free: 0, ...network },
-          { fin: true },
-        );
-      },
-      Shutdown: (call, params) => {
-        const grace = params.int("grace_ms") ?? 2000;
-        params.finish();
-        call.reply({}, { fin: true });
-        for (const session of this.sessions) session.signal("TERM");
-        this.options.clock.schedule(grace, () => this.end());
-      },
-    };
   }
 }
