@@ -41,8 +41,7 @@ export class SessionPool implements PostgresPool {
   }
 
   async connect(): Promise<PostgresPoolClient> {
-    if (this.#ended !== undefined) throw databaseUnavailable("it is being closed");
-    const session = this.#idle.pop() ?? (await this.#wait());
+    const session = await this.#take();
     let released = false;
     return {
       query: ((sql: string, parameters: readonly unknown[]) => session.query(sql, parameters)) as PostgresPoolClient["query"],
@@ -56,11 +55,11 @@ export class SessionPool implements PostgresPool {
 
   /** One statement on a connection of its own. */
   async query<R>(sql: string, parameters: readonly unknown[] = []): Promise<PostgresQueryResult<R>> {
-    const client = await this.connect();
+    const session = await this.#take();
     try {
-      return await client.query<R>(sql, parameters);
+      return await session.query<R>(sql, parameters);
     } finally {
-      client.release();
+      this.#release(session, false);
     }
   }
 
@@ -74,6 +73,11 @@ export class SessionPool implements PostgresPool {
     for (const session of this.#idle.splice(0)) this.#drop(session);
     this.#settle();
     return this.#ended.promise;
+  }
+
+  async #take(): Promise<Session> {
+    if (this.#ended !== undefined) throw databaseUnavailable("it is being closed");
+    return this.#idle.pop() ?? this.#wait();
   }
 
   #wait(): Promise<Session> {

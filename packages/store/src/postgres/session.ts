@@ -92,17 +92,8 @@ export class Session {
   /** Runs one statement. */
   async query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>> {
     this.#lost.signal.throwIfAborted();
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = this.#options.clock.schedule(this.#options.statementMs + GRACE_MS, () => {
-      this.#break(new Error("a statement was not answered in time"));
-      reject(this.#lost.signal.reason as Error);
-    });
     try {
-      const name = this.#nameOf(sql);
-      const values = parameters.map(storable);
-      const answer = this.#client.query(name === undefined ? { text: sql, values } : { name, text: sql, values });
-      answer.catch(() => undefined); // it may fail after it was given up
-      return (await Promise.race([answer, late])) as unknown as PostgresQueryResult<R>;
+      return await this.#run<R>(sql, parameters.map(storable));
     } catch (thrown) {
       if (isOutdated(thrown) && !this.inTransaction) {
         this.#names.clear();
@@ -111,9 +102,24 @@ export class Session {
       const { error, broken } = toDatabaseFailure(thrown);
       if (broken) this.#break(thrown);
       throw error;
-    } finally {
-      timer.cancel();
     }
+  }
+
+  /** By a query object and a callback: the client's way with a configuration and a promise is a third of what it costs. */
+  #run<R>(sql: string, values: unknown[]): Promise<PostgresQueryResult<R>> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#options.clock.schedule(this.#options.statementMs + GRACE_MS, () => {
+        this.#break(new Error("a statement was not answered in time"));
+        reject(this.#lost.signal.reason as Error);
+      });
+      const query = new pg.Query(sql, values, (error, result) => {
+        timer.cancel();
+        if (error) reject(error);
+        else resolve(result as unknown as PostgresQueryResult<R>);
+      });
+      const name = this.#nameOf(sql);
+      this.#client.query(name === undefined ? query : Object.assign(query, { name }));
+    });
   }
 
   /**
