@@ -56,7 +56,7 @@ class Bench {
     const source = runCode(this.#guest, run, never);
     // Again and again, as a person does: a program that a shell just starts misses the signal.
     let again: NodeJS.Timeout | undefined;
-    const interrupt = (): void => void (again ??= setInterval(() => void this.interrupt(context), 100));
+    const interrupt = (): void => void (again ??= setInterval(() => void this.interrupt(context), 500));
     async function* watched(): AsyncGenerator<CodeEvent> {
       for await (const event of source) {
         if (event.type === "output" && Buffer.from(event.bytes).toString().includes("ready")) interrupt();
@@ -475,6 +475,13 @@ describe("shell", () => {
       expect((await run("echo $kept")).stdout).toBe("yes\n");
     },
   );
+
+  test("an interrupt that comes while the end is told loses no end", async () => {
+    const code = "printf() { unset -f printf; kill -INT $$; }; (exit 3)";
+    const outcome = await run(code, { timeoutMs: 10_000 });
+    expect([outcome.status, exitCode(outcome)]).toEqual(["ok", 3]);
+    expect((await run("printf alive")).stdout).toBe("alive");
+  });
 
   test("set -e ends the call, not the context", async () => {
     expect(await run("set -eu\necho one; (false; echo two) || echo three\nfalse\necho never")).toMatchObject({

@@ -29,9 +29,10 @@ __caisson_end() {
   [ "$__caisson_id" = "$1" ] && [ "$2" = . ] || return 0
   __caisson_turn=$((__caisson_turn + 1))
   if [ -z "$__caisson_status" ] && [ "$__caisson_last" = 130 ]; then __caisson_word=interrupted; else __caisson_word=ok; fi
-  __caisson_id=
   __caisson_say "$1" '{"type":"end"}' >&8
   __caisson_say "$1" "{\"type\":\"end\",\"turn\":$__caisson_turn,\"status\":\"$__caisson_word\",\"exit_code\":$__caisson_last}" >&9
+  # Only now: a second interrupt in between has the prompt ask for the end once more.
+  __caisson_id=
 }
 if [ -n "$BASH_VERSION" ]; then
   # What set -e ends is this call alone.
