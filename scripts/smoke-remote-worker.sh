@@ -50,10 +50,10 @@ title() { printf '\n== %s\n' "$*"; }
 
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
-# The port that is wanted, or a free one where something else has it.
-port_or_free() {
+# The port that is wanted, or the next one that nothing has.
+port_or_next() {
   node -e '
-    const listen = (port, then) => require("node:net").createServer().on("error", () => listen(0, then)).listen(port, "127.0.0.1", then);
+    const listen = (port, then) => require("node:net").createServer().on("error", () => listen(port + 1, then)).listen(port, "127.0.0.1", then);
     listen(Number(process.argv[1]), function () { console.log(this.address().port); this.close(); });
   ' "$1"
 }
@@ -95,8 +95,8 @@ until_true() {
   done
 }
 
-control_port="$(port_or_free 7423)"
-worker_port="$(port_or_free 7430)"
+control_port="$(port_or_next 7423)"
+worker_port="$(port_or_next 7430)"
 api="http://127.0.0.1:$control_port"
 
 title "Control plane"

@@ -15,7 +15,7 @@ const historyOf = (id: string): Promise<{ items: ExecLogEntry[] }> => server.jso
 const exitsOf = async (id: string): Promise<Event[]> =>
   (await client().events.list({ sandboxId: id, types: ["process.exited"], limit: 1000 })) as Event[];
 
-it("loses nothing to kill -9, neither starts nor ends", { timeout: 120_000 }, async () => {
+it("loses nothing to kill -9, neither starts nor ends", async () => {
   const sandbox = await create();
   const go = (): Promise<Response> =>
     server.fetch("POST", `/sandboxes/${sandbox.id}/exec`, { command: "sleep 0.5; exit 7", background: true });

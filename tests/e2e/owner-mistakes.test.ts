@@ -23,7 +23,7 @@ interface Ended {
 /** Runs the command on a machine that has nothing yet. */
 function caisson(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
   return new Promise((resolve) => {
-    const options = { env: { PATH: process.env["PATH"] ?? "", HOME: dir, CAISSON_DATA_DIR: dir, ...env }, timeout: 60_000 };
+    const options = { env: { PATH: process.env["PATH"] ?? "", HOME: dir, CAISSON_DATA_DIR: dir, ...env }, timeout: 150_000 };
     execFile(process.execPath, [CLI, ...args], options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     });

@@ -23,7 +23,7 @@ function onPostgres(dsn: string, workerId: string): Record<string, string> {
   };
 }
 
-it("serves on PostgreSQL, and comes back to what it had", { timeout: 120_000 }, async () => {
+it("serves on PostgreSQL, and comes back to what it had", async () => {
   await using server = await TestServer.start(onPostgres(postgres.makeDatabase(), "one"));
   const made = await server.json<Sandbox>("POST", "/sandboxes", {});
   expect(made).toMatchObject({ state: "running", worker_id: "one" });
@@ -32,7 +32,7 @@ it("serves on PostgreSQL, and comes back to what it had", { timeout: 120_000 }, 
   expect(await server.json<Sandbox>("GET", `/sandboxes/${made.id}`)).toMatchObject({ id: made.id });
 });
 
-it("keeps a worker's name to the data folder that was first, and its keys to all servers", { timeout: 120_000 }, async () => {
+it("keeps a worker's name to the data folder that was first, and its keys to all servers", async () => {
   const dsn = postgres.makeDatabase();
   await using first = await TestServer.start(onPostgres(dsn, "local"));
   await expect(TestServer.start(onPostgres(dsn, "local"))).rejects.toThrow("belongs to a server with another data folder");
@@ -45,7 +45,7 @@ it("keeps a worker's name to the data folder that was first, and its keys to all
   expect(await first.json<Sandbox>("GET", `/sandboxes/${made.id}`)).toMatchObject({ id: made.id, worker_id: "other" });
 });
 
-it("reads the address from a file, and says what contradicts itself", { timeout: 120_000 }, async () => {
+it("reads the address from a file, and says what contradicts itself", async () => {
   const dsn = postgres.makeDatabase();
   const file = join(postgres.folder, "address");
   await writeFile(file, `${dsn}\n`);
@@ -60,7 +60,7 @@ it("reads the address from a file, and says what contradicts itself", { timeout:
   await expect(TestServer.start({ ...rest, CAISSON_DATABASE__DSN: "mysql://x" })).rejects.toThrow("is not one of PostgreSQL");
 });
 
-it("runs no sandboxes itself unless it is told to, and shares keys and events with others", { timeout: 120_000 }, async () => {
+it("runs no sandboxes itself unless it is told to, and shares keys and events with others", async () => {
   const dsn = postgres.makeDatabase();
   const here = { ...MOCK, CAISSON_DATABASE__DRIVER: "postgres", CAISSON_DATABASE__DSN: dsn };
   await using first = await TestServer.start(here);

@@ -33,7 +33,7 @@ it("moves 100 MB both ways", async () => {
 it("shows a sandbox without asking its worker", async () => {
   process.kill(fleet.worker.pid, "SIGSTOP");
   try {
-    const shown = await fleet.server.fetch("GET", `/sandboxes/${sandbox.id}`, undefined, { signal: AbortSignal.timeout(2_000) });
+    const shown = await fleet.server.fetch("GET", `/sandboxes/${sandbox.id}`, undefined, { signal: AbortSignal.timeout(10_000) });
     expect(await shown.json()).toMatchObject({ state: "running", worker_id: "worker-a" });
   } finally {
     process.kill(fleet.worker.pid, "SIGCONT");

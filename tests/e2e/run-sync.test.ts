@@ -92,7 +92,7 @@ describe("caisson run --sync", () => {
   test("what changed here meanwhile stays, and the sandbox's version is put beside it", async () => {
     // The program waits until the files here have changed.
     const running = runSync("echo theirs >keep.txt; rm gone.txt; echo ready >ready; until test -e /tmp/go; do sleep 0.05; done");
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + 120_000;
     for (let id: string | undefined; Date.now() < deadline;) {
       const { items } = await server.json<{ items: { id: string }[] }>("GET", "/sandboxes");
       id = items[0]?.id;

@@ -67,7 +67,7 @@ describe.skipIf(process.getuid?.() !== 0)("the examples", () => {
     expect(output).toBe("");
   });
 
-  test.each(examples.filter((example) => example.runs))("$place runs", { timeout: 90_000 }, async ({ file }) => {
+  test.each(examples.filter((example) => example.runs))("$place runs", async ({ file }) => {
     expect(await runner?.run(join(folder, file))).toEqual({ ok: true });
   });
 });

@@ -75,7 +75,7 @@ async function start(
 /** Runs a command to its end. */
 function ended(args: readonly string[], env: Record<string, string>): Promise<{ readonly stdout: string; readonly stderr: string }> {
   return new Promise((resolve) => {
-    const options = { env: { PATH: process.env["PATH"] ?? "", HOME: dir, ...env }, timeout: 60_000 };
+    const options = { env: { PATH: process.env["PATH"] ?? "", HOME: dir, ...env }, timeout: 150_000 };
     execFile(process.execPath, [CLI, ...args], options, (_error, stdout, stderr) => resolve({ stdout, stderr }));
   });
 }
@@ -127,7 +127,7 @@ it("joins over TLS, links with its certificate, and takes sandboxes", { timeout:
     stderr: "",
   });
   const create = (): Promise<object> => call<object>(url, "POST", "/sandboxes", keys.admin_api_key, { worker_id: "worker-a" });
-  await expect.poll(create, { timeout: 60_000 }).toMatchObject({ state: "running", worker_id: "worker-a" });
+  await expect.poll(create).toMatchObject({ state: "running", worker_id: "worker-a" });
 
   const { worker: checks } = JSON.parse((await ended(["doctor", "--json"], trusting)).stdout) as {
     worker: readonly { readonly name: string; readonly state: string }[];

@@ -4,7 +4,7 @@ import type { ExampleAnswer } from "./example-child.ts";
 import type { TestServer } from "./server.ts";
 
 /** Longest that one example may take, in ms. */
-const EXAMPLE_MS = 60_000;
+const EXAMPLE_MS = 120_000;
 
 /** Runs modules of examples in a process of their own, one after the other, against one server. */
 export class ExampleRunner implements AsyncDisposable {

@@ -28,6 +28,6 @@ export async function showPort(api: ApiAccess, sandbox: Sandbox): Promise<ShownP
   const host = `8000-${sandbox.id}.localhost`;
   const get = (path: string): ReturnType<typeof ask> => ask(api.url, path, { host, headers: { "x-api-key": api.apiKey } });
   await api.json<Process>("POST", `/sandboxes/${sandbox.id}/exec`, { command: "node", args: ["-e", PROGRAM], background: true });
-  await vi.waitFor(async () => expect((await get("/")).status).toBe(200), { timeout: 40_000, interval: 100 });
+  await vi.waitFor(async () => expect((await get("/")).status).toBe(200), { timeout: 120_000, interval: 100 });
   return { host, get };
 }

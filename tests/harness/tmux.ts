@@ -42,7 +42,7 @@ export class Tmux implements Disposable {
         if (!fits.test(screen)) throw new Error(`the screen does not fit ${String(fits)}:\n${screen}`);
         return screen;
       },
-      { timeout: 20_000, interval: 100 },
+      { timeout: 60_000, interval: 100 },
     );
   }
 
