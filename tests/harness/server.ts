@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "@caisson/testkit";
 import { ApiAccess } from "./api-access.ts";
 import { ServiceProcess } from "./service-process.ts";
 import { SHARED_TOKEN, TestWorker } from "./worker.ts";
@@ -35,22 +36,24 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
   apiKey = "";
   adminKey = "";
 
-  private constructor(dataDir: string, env: Readonly<Record<string, string>>, place: ServerPlace) {
+  /** `port`: where it listens, also when it comes back. */
+  private constructor(dataDir: string, port: number, env: Readonly<Record<string, string>>, place: ServerPlace) {
     super();
     this.dataDir = dataDir;
     this.#env = env;
     this.#place = place;
     this.#process = new ServiceProcess(
       () => [...(place.prefix ?? []), process.execPath, this.#command, "serve"],
-      () => ({ CAISSON_SERVER__PORT: this.#port, ...this.cliEnv, CAISSON_LOGGING__FORMAT: "json" }),
-      /^Caisson is up at (\S+)/m,
+      () => ({ CAISSON_SERVER__PORT: String(port), ...this.cliEnv, CAISSON_LOGGING__FORMAT: "json" }),
+      /^Caisson is up at (\S+) /m,
     );
   }
 
   /** Starts a server on a free port; `env` overrides configuration (`CAISSON_…`). */
   static async start(env: Readonly<Record<string, string>> = {}, place: ServerPlace = {}): Promise<TestServer> {
     const given = REMOTE ? { ...SHARED_TOKEN, CAISSON_SERVER__LOCAL_WORKER: "off", ...env } : env;
-    const server = new TestServer(place.dataDir ?? (await mkdtemp(join(tmpdir(), "caisson-test-"))), given, place);
+    const dataDir = place.dataDir ?? (await mkdtemp(join(tmpdir(), "caisson-test-")));
+    const server = new TestServer(dataDir, await freePort(), given, place);
     try {
       await server.up(place.command);
       if (REMOTE) server.#worker = await TestWorker.start(server, "worker-a", env);
@@ -83,11 +86,6 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
   /** Variables with which the CLI finds this server. */
   get cliEnv(): Record<string, string> {
     return { ...(process.env as Record<string, string>), CAISSON_DATA_DIR: this.dataDir, ...this.#env };
-  }
-
-  /** Any free port at first; a server that comes back has the one it had. */
-  get #port(): string {
-    return this.url === "" ? "0" : new URL(this.url).port;
   }
 
   /** Starts the process (again), as the `caisson` command that is named, and waits until it is ready. */
