@@ -29,7 +29,7 @@ it("is dialled where it says, when it cannot reach the control plane itself", as
   // Its way out leads nowhere now; what it listens on is known from before.
   const env = { CAISSON_WORKER__CONTROL_PLANE_URL: "http://127.0.0.1:1", CAISSON_WORKER__LISTEN_ADDR: address ?? "" };
   await worker.up(env);
-  expect(worker.output).toContain("Not connected: No link to http://127.0.0.1:1: nothing listens there.");
+  await expect.poll(() => worker.output).toContain("Not connected: No link to http://127.0.0.1:1: nothing listens there.");
   const sandbox = await Sandbox.create({}, { client: server.client() });
   expect((await sandbox.commands.run("echo dialled")).stdout).toBe("dialled\n");
   expect(await (await fetch(`http://${address}/live`)).json()).toMatchObject({ status: "alive" });

@@ -3,7 +3,7 @@ import { once } from "node:events";
 
 /** Most of what a service wrote that is kept, in characters. */
 const KEPT = 1_048_576;
-const UP_MS = 60_000;
+const UP_MS = 120_000;
 
 /** A program that says when it is up, and runs until it is told to end; it can be started again. */
 export class ServiceProcess {
@@ -43,7 +43,8 @@ export class ServiceProcess {
       const fail = (why: string): void => reject(new Error(`${args.at(-1)} ${why}:\n${this.#output}`));
       const timer = setTimeout(() => fail(`was not up within ${UP_MS} ms`), UP_MS);
       child.once("error", (error) => fail(error.message));
-      child.once("exit", () => {
+      // Not at its exit: its last words may be on their way then.
+      child.once("close", () => {
         clearTimeout(timer);
         fail("ended early");
       });
@@ -64,11 +65,11 @@ export class ServiceProcess {
     this.#child?.kill(name);
   }
 
-  /** Sends a signal that ends it and waits until it is gone. */
+  /** Sends a signal that ends it and waits until it is gone and all that it wrote is here. */
   async end(name: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     if (child === undefined || !this.running) return;
-    const gone = once(child, "exit");
+    const gone = once(child, "close");
     child.kill(name);
     await gone;
   }
