@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { ExecLogPage, PortToken } from "@caisson/contract";
 import { Sandbox } from "@caisson/sdk";
 import { ask } from "@caisson/testkit";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { startDirectFleet, watchedClient, WORKER_DOMAIN, type DirectFleet } from "../harness/direct.ts";
 
@@ -29,10 +29,7 @@ afterAll(() => direct?.[Symbol.asyncDispose]());
 
 async function startProgram(sandbox: Sandbox): Promise<void> {
   await sandbox.commands.spawn(["node", "-e", PROGRAM]);
-  await vi.waitFor(async () => expect((await sandbox.ports.list()).some(({ port }) => port === 8000)).toBe(true), {
-    timeout: 40_000,
-    interval: 100,
-  });
+  await expect.poll(async () => (await sandbox.ports.list()).map(({ port }) => port)).toContain(8000);
 }
 
 it("does what is done inside a sandbox at its worker, with no key", async () => {
@@ -61,10 +58,7 @@ it("has what was run there in the exec log, by the key's name", async () => {
   await sandbox.commands.run("echo one");
   await sandbox.commands.spawn("sleep 0.2; echo two");
   const log = async () => (await direct.fleet.server.json<ExecLogPage>("GET", `/sandboxes/${sandbox.id}/exec-log`)).items;
-  await vi.waitFor(async () => expect((await log()).filter(({ ended_at }) => ended_at !== null)).toHaveLength(2), {
-    timeout: 20_000,
-    interval: 200,
-  });
+  await expect.poll(async () => (await log()).filter(({ ended_at }) => ended_at !== null)).toHaveLength(2);
   const entries = (await log()).map(({ command, kind, key, exit_code }) => [command, kind, key, exit_code]);
   expect(entries).toEqual(
     expect.arrayContaining([
@@ -103,13 +97,8 @@ it("goes on while the server is gone, and the log has it afterwards", async () =
   await server.kill9();
   for (let i = 0; i < 5; i++) expect((await sandbox.commands.run(`echo ${i}`)).stdout).toBe(`${i}\n`);
   await server.up();
-  await vi.waitFor(
-    async () => {
-      const { items } = await server.json<ExecLogPage>("GET", `/sandboxes/${sandbox.id}/exec-log`);
-      expect(items.filter(({ key, exit_code }) => key === "api" && exit_code === 0)).toHaveLength(6);
-    },
-    { timeout: 40_000, interval: 500 },
-  );
+  const log = async () => (await server.json<ExecLogPage>("GET", `/sandboxes/${sandbox.id}/exec-log`)).items;
+  await expect.poll(async () => (await log()).filter(({ key, exit_code }) => key === "api" && exit_code === 0)).toHaveLength(6);
   await sandbox.destroy();
 });
 
@@ -141,7 +130,7 @@ it("shows ports below the worker's own domain, by links, cookies and WebSocket",
   expect(news.toString()).toBe("reload");
   socket.terminate();
   await sandbox.ports.publish(8000);
-  await vi.waitFor(async () => expect((await get("/public")).status).toBe(200), { timeout: 10_000, interval: 250 });
+  await expect.poll(async () => (await get("/public")).status).toBe(200);
 });
 
 it("relays the same from the server, for a worker that shows none itself", async () => {

@@ -1,6 +1,6 @@
 import type { ExecResult, PortToken, Process, Sandbox } from "@caisson/contract";
 import { ask } from "@caisson/testkit";
-import type { Browser } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openBrowser, openPage } from "../harness/browser.ts";
 import { packageTree, tarOf } from "../harness/package-tree.ts";
@@ -45,10 +45,17 @@ async function serve(port: number, command: string): Promise<PortToken> {
   await server.json<Process>("POST", `/sandboxes/${sandbox.id}/exec`, { command, background: true, workdir: HOME });
   const host = `${port}-${sandbox.id}.localhost`;
   await vi.waitFor(async () => expect((await ask(server.url, "/", { host, headers: { "x-api-key": server.apiKey } })).status).toBe(200), {
-    timeout: 40_000,
+    timeout: 120_000,
     interval: 200,
   });
   return server.json<PortToken>("POST", `/sandboxes/${sandbox.id}/ports/${port}/token`, {});
+}
+
+/** Opens what Vite serves. It tells of changes only to pages that are connected with it. */
+async function openVite(page: Page, url: string): Promise<void> {
+  const connected = page.waitForEvent("console", (message) => message.text().includes("[vite] connected."));
+  await page.goto(url);
+  await connected;
 }
 
 describe("a dev server in a sandbox, in Chromium", () => {
@@ -59,7 +66,7 @@ describe("a dev server in a sandbox, in Chromium", () => {
     await write("plain/main.js", module("first"));
     const { url, token } = await serve(5173, "exec node node_modules/vite/bin/vite.js plain --port 5173 --strictPort --host 127.0.0.1");
     const { page, errors } = await openPage(browser);
-    await page.goto(url);
+    await openVite(page, url);
     await page.getByText("first").waitFor();
     expect(page.url()).not.toContain(token);
     await page.evaluate("window.marker = 1");
@@ -85,7 +92,7 @@ export default function App() {
     await write("react/App.jsx", app("clicks"));
     const { url } = await serve(5174, "exec node node_modules/vite/bin/vite.js react --port 5174 --strictPort --host 127.0.0.1");
     const { page, errors } = await openPage(browser);
-    await page.goto(url);
+    await openVite(page, url);
     const button = page.getByRole("button");
     await button.click();
     await button.click();

@@ -6,8 +6,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
-import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { newPage, openBrowser } from "../harness/browser.ts";
 import { sdkTour, TOUR_SEEN } from "../harness/sdk-tour.ts";
 import { startDirectFleet, type DirectFleet } from "../harness/direct.ts";
 import { TestServer } from "../harness/server.ts";
@@ -52,10 +52,10 @@ const targets = Object.entries(TARGETS);
 let served = 0;
 
 /** The worker itself was asked for a terminal once more, where there is one. */
-function expectDirect(target: TestServer): void {
+async function expectDirect(target: TestServer): Promise<void> {
   if (target !== direct.fleet.server) return;
-  const { length } = direct.fleet.worker.output.match(/"route":"\/api\/v1\/sandboxes\/:id\/exec\/ws"/g) ?? [];
-  expect(length).toBe((served += 1));
+  const lines = (): readonly string[] => direct.fleet.worker.output.match(/"route":"\/api\/v1\/sandboxes\/:id\/exec\/ws"/g) ?? [];
+  await expect.poll(lines).toHaveLength((served += 1));
 }
 
 beforeAll(async () => {
@@ -80,35 +80,31 @@ describe("the SDK", () => {
   test.each(targets)("runs in Node, %s", async (_name, targetOf) => {
     const target = targetOf();
     expect(await sdkTour(target.url, target.apiKey)).toEqual(TOUR_SEEN);
-    expectDirect(target);
+    await expectDirect(target);
   });
 
   test.skipIf(!existsSync(BUN)).each(targets)("runs in Bun, %s", async (_name, targetOf) => {
     const target = targetOf();
     const script = `import { sdkTour } from ${JSON.stringify(TOUR)}; console.log(JSON.stringify(await sdkTour(process.env.TOUR_URL, process.env.TOUR_KEY)));`;
     const env = { ...process.env, TOUR_URL: target.url, TOUR_KEY: target.apiKey };
-    const { stdout } = await promisify(execFile)(BUN, ["--conditions=@caisson/source", "-e", script], { cwd: ROOT, env, timeout: 60_000 });
+    const { stdout } = await promisify(execFile)(BUN, ["--conditions=@caisson/source", "-e", script], { cwd: ROOT, env, timeout: 150_000 });
     expect(JSON.parse(stdout)).toEqual(TOUR_SEEN);
-    expectDirect(target);
+    await expectDirect(target);
   });
 
-  test.skipIf(!existsSync(CHROMIUM)).each(targets)(
-    "runs in a browser, from a page of another origin, %s",
-    { timeout: 120_000 },
-    async (_name, targetOf) => {
-      const target = targetOf();
-      const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
-      try {
-        const tab = await browser.newPage();
-        await tab.goto(origin);
-        const call = `tour.sdkTour(${JSON.stringify(target.url)}, ${JSON.stringify(target.apiKey)})`;
-        expect(await tab.evaluate(call)).toEqual(TOUR_SEEN);
-        expectDirect(target);
-      } finally {
-        await browser.close();
-      }
-    },
-  );
+  test.skipIf(!existsSync(CHROMIUM)).each(targets)("runs in a browser, from a page of another origin, %s", async (_name, targetOf) => {
+    const target = targetOf();
+    const browser = await openBrowser(CHROMIUM);
+    try {
+      const tab = await newPage(browser);
+      await tab.goto(origin);
+      const call = `tour.sdkTour(${JSON.stringify(target.url)}, ${JSON.stringify(target.apiKey)})`;
+      expect(await tab.evaluate(call)).toEqual(TOUR_SEEN);
+      await expectDirect(target);
+    } finally {
+      await browser.close();
+    }
+  });
 
   test("is small for a browser, and carries no schemas", async () => {
     const { code, inputs } = await bundle(join(ROOT, "packages/sdk/src/index.ts"));

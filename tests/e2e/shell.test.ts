@@ -83,7 +83,7 @@ it("goes on when the server was killed and came back", async () => {
   await tmux.until(/\$/);
   await tmux.type("echo pid $$");
   await tmux.keys("Enter");
-  const before = /pid (\d+)/.exec(await tmux.until(/pid \d+/))?.[1];
+  const [, before] = /^pid (\d+)/m.exec(await tmux.until(/^pid \d+\s+user@/m)) ?? [];
   await server.kill9();
   await tmux.until(/the connection broke/);
   await server.up();
