@@ -21,7 +21,7 @@ afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
 });
 
-it("is dialled where it says, when it cannot reach the control plane itself", async () => {
+it("is dialled where it says, when it cannot reach the control plane itself", { timeout: 400_000 }, async () => {
   const { advertise_addr: address } = await server.json<{ advertise_addr: string | null }>("GET", "/workers/dialled");
   expect(address).toMatch(/^127\.0\.0\.1:\d+$/);
   await worker.end();

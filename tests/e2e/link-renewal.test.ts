@@ -67,14 +67,14 @@ async function outlive(id: string): Promise<{ readonly renewed: number; readonly
   return { renewed, made, ended };
 }
 
-it("what is under way on a worker that dials lives through the end of its token", { timeout: 240_000 }, async () => {
+it("what is under way on a worker that dials lives through the end of its token", { timeout: 400_000 }, async () => {
   await using _worker = await TestWorker.start(server, "dials", await joined("dials"));
   const { renewed, made, ended } = await outlive("dials");
   expect(renewed).toBeGreaterThan(0);
   expect([made, ended]).toEqual([0, 0]);
 });
 
-it("what is under way on a worker that is dialled does, too", { timeout: 240_000 }, async () => {
+it("what is under way on a worker that is dialled does, too", { timeout: 400_000 }, async () => {
   const env = { ...(await joined("dialled")), CAISSON_WORKER__LISTEN_ADDR: `127.0.0.1:${await freePort()}` };
   const worker = await TestWorker.start(server, "dialled", env);
   // It has said where it can be dialled; from now on it finds no control plane by itself.
