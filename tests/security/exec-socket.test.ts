@@ -43,7 +43,7 @@ async function process(id: number): Promise<Process> {
   return server.json<Process>("GET", `/sandboxes/${sandbox.id}/processes/${id}`);
 }
 
-it("readers that stop, input that nobody takes, and floods of questions cost little and harm nobody", { timeout: 120_000 }, async () => {
+it("readers that stop, input that nobody takes, and floods of questions cost little and harm nobody", { timeout: 240_000 }, async () => {
   // One of each first, so that what is loaded at first use is loaded.
   const warm = await begin({ command: "echo warm" });
   await once(warm.socket, "close");
@@ -73,7 +73,7 @@ it("readers that stop, input that nobody takes, and floods of questions cost lit
       last = stdout.end;
       if (!stands) throw new Error("still writing");
     },
-    { timeout: 30_000, interval: 500 },
+    { timeout: 60_000, interval: 500 },
   );
   expect(last).toBeLessThan(FLOOD);
   // Others are served meanwhile.
@@ -95,13 +95,11 @@ it("readers that stop, input that nobody takes, and floods of questions cost lit
     at += bytes.length;
   });
   reader.socket.resume();
-  await vi.waitFor(() => expect(at).toBeGreaterThan(last + 1_000_000), { timeout: 30_000 });
+  await vi.waitFor(() => expect(at).toBeGreaterThan(last + 1_000_000), { timeout: 60_000 });
   expect(wrong).toBe(0);
 
   for (const { socket } of [...readers, ...writers, ...askers]) socket.terminate();
   // None of the processes ended with its client.
   expect((await process(writers[0]?.processId ?? 0)).running).toBe(true);
-  await vi.waitFor(async () =>
-    expect((await server.json<{ stdout: string }>("POST", `/sandboxes/${sandbox.id}/exec`, { command: "echo on" })).stdout).toBe("on\n"),
-  );
+  expect((await server.json<{ stdout: string }>("POST", `/sandboxes/${sandbox.id}/exec`, { command: "echo on" })).stdout).toBe("on\n");
 });

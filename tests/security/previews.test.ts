@@ -5,13 +5,13 @@ import { ask, sendRaw } from "@caisson/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { TestServer } from "../harness/server.ts";
 
-/** Writes down every byte it gets and answers each connection once. */
+/** Writes down every byte it gets, and then answers each connection once. */
 const LOGGER = `
 const { appendFileSync } = require("node:fs");
 require("node:net").createServer((socket) => {
   socket.on("error", () => {});
-  socket.once("data", () => socket.write("HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nguest"));
   socket.on("data", (bytes) => appendFileSync("/tmp/seen", bytes));
+  socket.once("data", () => socket.write("HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nguest"));
 }).listen(Number(process.argv[1]), "127.0.0.1");
 `;
 
