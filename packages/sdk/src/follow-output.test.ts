@@ -96,7 +96,7 @@ describe("followOutput", () => {
     let resumed = 0;
     const events = followOutput(source([start], () => ((resumed += 1), ReadableStream.from([start]) as AsyncIterable<Uint8Array>)));
     await expect(collect(events)).rejects.toMatchObject({ code: "protocol_error" });
-    expect(resumed).toBe(8);
+    expect(resumed).toBe(17);
   });
 
   test("an error record that is final is thrown at once, with its code", async () => {

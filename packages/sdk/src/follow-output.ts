@@ -20,8 +20,8 @@ export interface OutputSource {
   readonly backoffMs?: number;
 }
 
-/** Attempts without a new byte before a broken stream is given up; with the pauses between them some 16 s. */
-const ATTEMPTS = 8;
+/** Attempts without a new byte before a broken stream is given up; with the pauses between them a minute. */
+const ATTEMPTS = 17;
 const MAX_BACKOFF_MS = 5_000;
 /** A stream that lasted this long before it broke counts as progress, in ms. */
 const LASTED = 10_000;
