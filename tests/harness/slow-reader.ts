@@ -107,7 +107,7 @@ export async function written(server: ApiAccess, { path }: Running, offset: numb
         const { running, stdout } = await server.json<Process>("GET", path);
         return !running || stdout.end >= offset;
       },
-      { timeout: 60_000, interval: 20 },
+      { timeout: 120_000, interval: 20 },
     )
     .toBe(true);
 }

@@ -172,7 +172,7 @@ export function fileCommands(target: () => SandboxTarget): void {
       expect(await gone).toEqual([130, null]);
       expect(await uploads()).toEqual([]);
 
-      await sh("mkdir -p /srv/slow && mkfifo /srv/slow/pipe && head -c 300M /dev/zero > /srv/slow/big");
+      await sh("mkdir -p /srv/slow && mkfifo /srv/slow/pipe && truncate -s 4G /srv/slow/big");
       const out = spawn(process.execPath, [CLI, "cp", `${id}:/srv/slow`, here("slow")], { env: api.cliEnv, stdio: "ignore" });
       const partial = async (): Promise<string[]> => (await readdir(folder)).filter((name) => name.startsWith(".caisson-copy"));
       await expect.poll(partial, { interval: 5 }).toHaveLength(1);

@@ -24,7 +24,7 @@ export function ports(target: () => SandboxTarget): void {
   beforeAll(async () => {
     sandbox = await target().create();
     await sandbox.commands.spawn(["node", "-e", PORT_PROGRAM]);
-    await vi.waitUntil(async () => (await sandbox.ports.list()).length === 3, { timeout: 40_000, interval: 100 });
+    await vi.waitUntil(async () => (await sandbox.ports.list()).length === 3, { timeout: 120_000, interval: 100 });
   });
   afterAll(() => sandbox.destroy());
 
@@ -64,7 +64,7 @@ export function ports(target: () => SandboxTarget): void {
       })();
       writing.catch(() => undefined);
       let before = -1;
-      await vi.waitUntil(() => ((waits = sent === before), (before = sent), waits), { timeout: 30_000, interval: 300 });
+      await vi.waitUntil(() => ((waits = sent === before), (before = sent), waits), { timeout: 60_000, interval: 300 });
       expect(sent).toBeLessThan(50_000_000);
       const reader = connection.readable.getReader();
       for (let received = 0; received < 5_000_000;) received += (await reader.read()).value?.length ?? 0;

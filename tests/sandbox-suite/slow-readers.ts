@@ -67,7 +67,7 @@ export function slowReaders(target: () => SandboxTarget): void {
   });
 
   describe("several readers of one process", () => {
-    it("each get every byte, at the pace of the slowest", { timeout: 120_000 }, async () => {
+    it("each get every byte, at the pace of the slowest", { timeout: 300_000 }, async () => {
       const bytes = 60_000_000;
       const running = await startCounting(api, id, bytes, { on_full: "block", output_limit: LIMIT });
       const whole = countingSha256(bytes);

@@ -35,7 +35,7 @@ beforeAll(async () => {
   canaryPort = (canary.address() as AddressInfo).port;
   await start(victim, 8000);
   await start(neighbour, canaryPort);
-  await vi.waitUntil(async () => (await ports(victim)).length === 1 && (await ports(neighbour)).length === 1, { timeout: 40_000 });
+  await vi.waitUntil(async () => (await ports(victim)).length === 1 && (await ports(neighbour)).length === 1, { timeout: 120_000 });
 });
 
 afterAll(async () => {
