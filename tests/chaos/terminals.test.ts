@@ -11,8 +11,12 @@ const CHUNKS = 120;
 const TOTAL = CHUNK * CHUNKS;
 /** Longest time from the restart until everything that was open is open again, or has ended by name, in ms. */
 const BACK_MS = 5_000;
+/** The same where the server itself took longer to start: the machine is busy, and clients rest longer between attempts. */
+const backMs = ({ upMs }: TestServer): number => Math.max(BACK_MS, upMs);
+/** A deadline and no measure. */
+const PATIENCE = { timeout: 60_000 };
 
-/** Writes bytes that depend on the seed, slowly enough that the server dies in the middle. */
+/** Writes bytes that depend on the seed, so slowly that the server dies meanwhile, and no more than half before it is back. */
 const WRITER = `
 import os, sys, time, tty
 if os.isatty(1): tty.setraw(1)
@@ -22,6 +26,7 @@ for n in range(${CHUNKS}):
     sys.stdout.buffer.write(block[n:] + block[:n])
     sys.stdout.buffer.flush()
     time.sleep(0.02)
+    while n == ${CHUNKS / 2} and not os.path.exists("/tmp/on"): time.sleep(0.02)
 sys.exit(seed + 10)
 `;
 
@@ -87,20 +92,21 @@ it(
       }),
     );
     const begun = (): number => Math.min(...open.flatMap(({ writer, follower }) => [writer.bytes, follower.bytes]));
-    await vi.waitFor(() => expect(begun()).toBeGreaterThan(TOTAL / 20), { timeout: 30_000 });
-    expect(Math.max(...open.map(({ writer }) => writer.bytes))).toBeLessThan(TOTAL);
+    await vi.waitFor(() => expect(begun()).toBeGreaterThan(TOTAL / 20), PATIENCE);
 
     await server.kill9();
-    await vi.waitFor(() => expect(open.every(({ idle }) => idle.broke)).toBe(true), { timeout: 10_000 });
+    const killed = performance.now();
+    await vi.waitFor(() => expect(open.every(({ idle }) => idle.broke)).toBe(true), PATIENCE);
     await server.up();
     const back = performance.now();
+    await Promise.all(sandboxes.map((sandbox) => sandbox.commands.run("touch /tmp/on")));
 
     await Promise.all(
       open.map(async ({ seed, writer, idle, ending, mortal, follower }) => {
         expect(await ending.terminal.wait()).toMatchObject({ exitCode: 77 });
         expect(await mortal.terminal.wait()).toMatchObject({ signal: "KILL" });
-        await vi.waitFor(() => expect(Math.min(writer.connectedAt, idle.connectedAt)).toBeGreaterThan(back - 1_000), { timeout: 10_000 });
-        expect(Math.max(writer.connectedAt, idle.connectedAt) - back).toBeLessThan(BACK_MS);
+        await vi.waitFor(() => expect(Math.min(writer.connectedAt, idle.connectedAt)).toBeGreaterThan(killed), PATIENCE);
+        expect(Math.max(writer.connectedAt, idle.connectedAt) - back).toBeLessThan(backMs(server));
 
         expect(await writer.terminal.wait()).toMatchObject({ exitCode: seed + 10 });
         expect({ bytes: writer.bytes, gaps: writer.gaps, digest: writer.hash.digest("hex") }).toEqual({
@@ -115,7 +121,7 @@ it(
       }),
     );
 
-    await vi.waitFor(async () => expect(await socketsOf(server.pid)).toBeLessThan(SANDBOXES * 2 + 6), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await socketsOf(server.pid)).toBeLessThan(SANDBOXES * 2 + 6), PATIENCE);
     await Promise.all(sandboxes.map((sandbox) => sandbox.destroy()));
     const left = (await tracesOf(server.dataDir, ids)).filter(
       (trace) => !trace.includes("caisson.mjs serve") && !trace.startsWith("path worker/records/"),
@@ -124,18 +130,18 @@ it(
   },
 );
 
-it("a terminal whose sandbox ended meanwhile ends by name", { timeout: 60_000 }, async () => {
+it("a terminal whose sandbox ended meanwhile ends by name", { timeout: 180_000 }, async () => {
   await using server = await TestServer.start();
   const client = new Caisson({ url: server.url, apiKey: server.apiKey });
-  const sandbox = await Sandbox.create({ ttl: "3s" }, { client });
+  const sandbox = await Sandbox.create({ ttl: "15s" }, { client });
   const terminal = await sandbox.pty.create({ cols: 80, rows: 24 });
   const ended = terminal.wait().catch((error: unknown) => error);
   await server.kill9();
-  await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(Date.parse(sandbox.info.expires_at)), { timeout: 10_000 });
+  await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(Date.parse(sandbox.info.expires_at)), PATIENCE);
   await server.up();
   const back = performance.now();
   expect(await ended).toMatchObject({ code: "sandbox_destroyed", status: 410 });
-  expect(performance.now() - back).toBeLessThan(BACK_MS);
+  expect(performance.now() - back).toBeLessThan(backMs(server));
 });
 
 /** A reader of a process over HTTP. */

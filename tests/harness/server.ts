@@ -35,6 +35,8 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
   url = "";
   apiKey = "";
   adminKey = "";
+  /** How long its last start took, in ms: how fast this machine is now. */
+  upMs = 0;
 
   /** `port`: where it listens, also when it comes back. */
   private constructor(dataDir: string, port: number, env: Readonly<Record<string, string>>, place: ServerPlace) {
@@ -91,11 +93,13 @@ export class TestServer extends ApiAccess implements AsyncDisposable {
   /** Starts the process (again), as the `caisson` command that is named, and waits until it is ready. */
   async up(command: string = CLI): Promise<void> {
     this.#command = command;
+    const begun = performance.now();
     const [, url = ""] = await this.#process.start();
     this.url = this.url === "" ? ((await this.#place.reach?.(url)) ?? url) : this.url;
     const ready = await fetch(`${this.url}/ready`);
     if (!ready.ok) throw new Error(`serve is up but not ready: ${await ready.text()}`);
     await this.#readKeys();
+    this.upMs = performance.now() - begun;
   }
 
   /** Keys that the configuration gives, or those that the server made for itself. */

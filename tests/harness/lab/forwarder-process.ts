@@ -5,7 +5,7 @@ import { Faults } from "./forwarder-faults.ts";
 import type { ForwarderAnswer, ForwarderOrder, Target } from "./forwarder.ts";
 
 /** Time that a target gets to take a connection before the next one is tried, in ms. */
-const CONNECT_MS = 1_000;
+const CONNECT_MS = 3_000;
 
 const say = (answer: ForwarderAnswer): void => void process.send?.(answer);
 const faults = new Faults((text) => say({ type: "swallowed", text }));

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -104,7 +104,8 @@ async function sweep(): Promise<void> {
   };
   const names = (await readdir(NAMESPACES).catch(() => [])).filter(dead);
   await removeNamespaces(names);
-  for (const name of (await readdir(FOLDERS)).filter(dead)) await rm(join(FOLDERS, name), { recursive: true, force: true });
+  for (const name of (await readdir(FOLDERS)).filter(dead))
+    await rm(join(FOLDERS, name), { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }
 
 /** Field 22 of `/proc/PID/stat`: with it a pid means one process only. */
@@ -118,8 +119,15 @@ function startTicks(pid: number): string | undefined {
 }
 
 async function removeNamespaces(names: readonly string[]): Promise<void> {
-  await Promise.all(names.map(endProcesses));
-  for (const name of names) await run("ip", ["netns", "del", name]);
+  await Promise.all(names.map((name) => whileThere(name, () => endProcesses(name))));
+  for (const name of names) await whileThere(name, () => run("ip", ["netns", "del", name]));
+}
+
+/** Does something with a namespace, for as long as it is there: another process may sweep at the same time. */
+async function whileThere(name: string, work: () => Promise<unknown>): Promise<void> {
+  await work().catch((error: unknown) => {
+    if (existsSync(join(NAMESPACES, name))) throw error;
+  });
 }
 
 /** Ends the processes of a namespace: supervisors of sandboxes take their mounts and control groups with them. */

@@ -179,7 +179,7 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Resolves when the API shows every worker in this state, not late, and says what it can do. */
-  async untilWorkers(state: string, timeoutMs = 60_000): Promise<void> {
+  async untilWorkers(state: string, timeoutMs = 120_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const shown = await this.shownWorkers().catch(() => new Map<string, string>());

@@ -14,12 +14,12 @@ export interface Fault {
   /** Breaks something, waits, and mends it; whatever it finds meanwhile it asserts itself. Further figures are returned. */
   readonly play: (load: Load) => Promise<Readonly<Record<string, number | string>> | void>;
   readonly shape?: LoadShape;
-  /** Longest time from its end until what is shown is true, in ms. */
+  /** Longest time from its end until what is shown is true, in ms; on a machine so busy that a start takes longer, that time. */
   readonly trueWithinMs: number;
 }
 
 /** Longest time that anything needs to go on after a fault, in ms. */
-const GOES_ON_MS = 60_000;
+const GOES_ON_MS = 120_000;
 
 /**
  * Puts a lab under load, plays a fault, and holds the installation to its word: nothing that was promised is lost, no sandbox
@@ -78,7 +78,7 @@ export async function underFault(lab: Lab, fault: Fault): Promise<void> {
     expect(watch.violations).toEqual([]);
     expect(reachedBy).toEqual(lab.controls.map(() => expect.any(Number)));
     expect(shown).toEqual(expect.any(Number));
-    expect(shown as number).toBeLessThan(fault.trueWithinMs);
+    expect(shown as number).toBeLessThan(Math.max(fault.trueWithinMs, ...lab.controls.map((control) => control.upMs)));
   } catch (error) {
     console.log(`${fault.name} failed: ${String(error)}\nrefused so far: ${JSON.stringify([...ledger.refusals])}\n${lab.report()}`);
     throw error;

@@ -78,7 +78,7 @@ export class Load {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#ended();
-    await Promise.all(this.streams.map((stream) => stream.finish(30_000)));
+    await Promise.all(this.streams.map((stream) => stream.finish(60_000)));
   }
 
   /** Gives up at once, for a test that has failed. */
@@ -180,7 +180,9 @@ export class Load {
         const ran = await attempt<ExecResult>(this.#api, "POST", `/sandboxes/${promised.id}/exec`, { body, timeoutMs: REQUEST_MS });
         if (ran.kind !== "done") this.#failed("run", promised, ran.code);
         else if (ran.body.stdout === `${promised.key}\n${nonce}\n`) this.ledger.execs.push({ asked, at: performance.now() });
-        else this.ledger.violated(`${promised.id} answered ${JSON.stringify(ran.body)} where ${promised.key} is its marker`);
+        // What ran in one that was asked to go may have been cut short.
+        else if (promised.state === "live")
+          this.ledger.violated(`${promised.id} answered ${JSON.stringify(ran.body)} where ${promised.key} is its marker`);
       }
       await this.#pause(this.#shape.runEveryMs);
     }

@@ -6,6 +6,8 @@ import type { Ledger } from "./ledger.ts";
 
 const AGAIN_MS = 50;
 const REQUEST_MS = 10_000;
+/** Longest time for an answer that is asked for once, in ms: one that does not come is an answer too. */
+const ANSWER_MS = 60_000;
 
 /** Waits until every sandbox that was promised is shown as running; how long that took in ms, or what is shown instead. */
 export async function untilShownTrue(api: ApiAccess, ledger: Ledger, deadlineMs: number): Promise<number | string> {
@@ -55,11 +57,11 @@ export async function contradictions(api: ApiAccess, ledger: Ledger, owners: () 
   for (const one of ledger.live) {
     const ran = await attempt<ExecResult>(api, "POST", `/sandboxes/${one.id}/exec`, {
       body: { command: "cat /home/user/marker" },
-      timeoutMs: REQUEST_MS,
+      timeoutMs: ANSWER_MS,
     });
     if (ran.kind !== "done") found.push(`${one.id} does not answer: ${ran.code}`);
     else if (one.marked && ran.body.stdout !== `${one.key}\n`) found.push(`${one.id} has lost its marker: ${JSON.stringify(ran.body)}`);
-    const info = await attempt<SandboxInfo>(api, "GET", `/sandboxes/${one.id}`, { timeoutMs: REQUEST_MS });
+    const info = await attempt<SandboxInfo>(api, "GET", `/sandboxes/${one.id}`, { timeoutMs: ANSWER_MS });
     const runBy = owners().get(one.id) ?? [];
     const owner = info.kind === "done" ? info.body.worker_id : info.code;
     if (runBy.length !== 1 || runBy[0] !== owner) found.push(`${one.id} is of ${owner}, and is run by ${runBy.join(" and ") || "nobody"}`);
