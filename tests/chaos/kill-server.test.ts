@@ -34,7 +34,7 @@ function expectedDigest(seed: number): string {
   return hash.digest("hex");
 }
 
-it("kill -9 of the server: 20 sandboxes, 20 MB each, byte-exact, nothing left", { timeout: 240_000 }, async () => {
+it("kill -9 of the server: 20 sandboxes, 20 MB each, byte-exact, nothing left", { timeout: 600_000 }, async () => {
   await using server = await TestServer.start();
 
   const sandboxes = await Promise.all(Array.from({ length: SANDBOXES }, () => server.json<Sandbox>("POST", "/sandboxes", {})));
@@ -99,7 +99,7 @@ it("kill -9 of the server: 20 sandboxes, 20 MB each, byte-exact, nothing left", 
   expect(more.filter((trace) => !memory.includes(trace.slice("path ".length)))).toEqual([]);
 });
 
-it("an attached stream ends with a broken connection and continues at its offset", { timeout: 120_000 }, async () => {
+it("an attached stream ends with a broken connection and continues at its offset", { timeout: 300_000 }, async () => {
   await using server = await TestServer.start();
   const sandbox = await server.json<Sandbox>("POST", "/sandboxes", {});
   const response = await server.fetch("POST", `/sandboxes/${sandbox.id}/exec`, {

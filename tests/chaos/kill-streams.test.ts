@@ -13,7 +13,7 @@ describe("kill -9 of the server", () => {
   });
   afterAll(() => server[Symbol.asyncDispose]());
 
-  it("interrupts what follows a sandbox, which goes on and still ends with it", { timeout: 120_000 }, async () => {
+  it("interrupts what follows a sandbox, which goes on and still ends with it", { timeout: 180_000 }, async () => {
     const begun: string[] = [];
     const noting: typeof fetch = async (input, init) => {
       const response = await fetch(input, init);
@@ -52,7 +52,7 @@ describe("kill -9 of the server", () => {
     await events.return();
   });
 
-  it("ends what cannot go on with an error that says so", { timeout: 120_000 }, async () => {
+  it("ends what cannot go on with an error that says so", { timeout: 300_000 }, async () => {
     const consumed = async (stream: AsyncIterable<unknown>): Promise<unknown> => {
       let killed: Promise<void> | undefined;
       for await (const _item of stream) killed ??= server.kill9();

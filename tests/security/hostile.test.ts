@@ -63,7 +63,7 @@ async function stillUsable(sandbox: Sandbox): Promise<void> {
 }
 
 describe("hostile commands", () => {
-  it("a fork bomb is held by the process limit and killed whole by its timeout", { timeout: 90_000 }, async () => {
+  it("a fork bomb is held by the process limit and killed whole by its timeout", async () => {
     const bomb = run(victim, "sleep 60 & p=$!; bomb() { bomb | bomb & }; bomb; wait $p", { timeout: "4s" });
     await allIsWell();
     const answer = await bomb;
@@ -72,7 +72,7 @@ describe("hostile commands", () => {
     await stillUsable(victim);
   });
 
-  it.skipIf(!ROOT)("a memory hog is killed and named by its status; the sandbox lives", { timeout: 90_000 }, async () => {
+  it.skipIf(!ROOT)("a memory hog is killed and named by its status; the sandbox lives", async () => {
     const answer = await run(victim, "python3 -c 'x = bytearray(1 << 30); print(len(x))'");
     expect(answer.status).toBe(200);
     expect(answer.body.exit_code).toBe(137);
@@ -80,7 +80,7 @@ describe("hostile commands", () => {
     await stillUsable(victim);
   });
 
-  it("a process that ignores SIGTERM ends at its timeout with 408, daemons included", { timeout: 60_000 }, async () => {
+  it("a process that ignores SIGTERM ends at its timeout with 408, daemons included", async () => {
     const answer = await run(
       victim,
       "trap '' TERM; (setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &) ; while :; do sleep 1; done",
@@ -113,7 +113,7 @@ describe("hostile commands", () => {
     await allIsWell();
   });
 
-  it("the same line in a JSON answer is cut and says so", { timeout: 120_000 }, async () => {
+  it("the same line in a JSON answer is cut and says so", async () => {
     const answer = await run(victim, "head -c 100000000 /dev/zero | tr '\\0' x", { timeout: "60s" });
     expect(answer.status).toBe(200);
     expect(answer.body.stdout_truncated).toBe(true);
@@ -201,7 +201,7 @@ describe("unknown fields", () => {
 });
 
 describe("random bytes", () => {
-  it("1 MB of random bytes on every socket leaves everything standing", { timeout: 120_000 }, async () => {
+  it("1 MB of random bytes on every socket leaves everything standing", async () => {
     const sockets = await socketsBelow(server.dataDir);
     expect(sockets.length).toBeGreaterThanOrEqual(2);
     const targets: NetConnectOpts[] = [{ port: Number(new URL(server.url).port), host: "127.0.0.1" }, ...sockets.map((path) => ({ path }))];

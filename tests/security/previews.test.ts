@@ -158,7 +158,7 @@ describe("requests are one thing to everybody", () => {
     ["a length that Connection takes away", ["Connection: Content-Length, close", `Content-Length: ${hidden.length}`], hidden],
     ["chunks on a GET", ["Transfer-Encoding: chunked"], `${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`],
     ["a switch with a body", ["Upgrade: websocket", "Connection: Upgrade", `Content-Length: ${hidden.length}`], hidden],
-  ])("%s", { timeout: 30_000 }, async (_what, headers, body) => {
+  ])("%s", async (_what, headers, body) => {
     const close = headers.some((one) => /^connection:/i.test(one)) ? [] : ["Connection: close"];
     for (const method of ["GET", "POST"]) {
       const answer = sendRaw(
