@@ -27,7 +27,7 @@ async function writeAndKill(path: string, prefix: string, count: number): Promis
   return acknowledged;
 }
 
-it("keeps every acknowledged write when the process is killed, and no half of one", { timeout: 240_000 }, async () => {
+it("keeps every acknowledged write when the process is killed, and no half of one", async () => {
   const folder = await mkdtemp(join(tmpdir(), "caisson-store-"));
   try {
     const path = join(folder, "caisson.db");

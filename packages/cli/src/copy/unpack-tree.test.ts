@@ -229,7 +229,7 @@ describe("a tree of a sandbox", () => {
     expect(readdirSync(to("."))).toEqual([]);
   });
 
-  it("of random hostile entries never writes elsewhere", { timeout: 60_000 }, async () => {
+  it("of random hostile entries never writes elsewhere", async () => {
     const path = (...parts: string[]) => fc.array(fc.constantFrom(...parts), { minLength: 1, maxLength: 3 }).map((all) => all.join("/"));
     // Mostly harmless, or nothing would ever get as far as the last entry.
     const name = fc.oneof({ weight: 12, arbitrary: path("a", "b", "l") }, { weight: 1, arbitrary: path("a", "..", "outside", "victim") });

@@ -29,7 +29,7 @@ describe("bubblewrap as a plain user", () => {
     const isRoot = process.geteuid?.() === 0;
     if (isRoot) chownSync(folder, PLAIN_USER, PLAIN_USER);
     chmodSync(folder, 0o700);
-    const options = { encoding: "utf8", timeout: 60_000, cwd: "/", ...(isRoot ? { uid: PLAIN_USER, gid: PLAIN_USER } : {}) } as const;
+    const options = { encoding: "utf8", timeout: 180_000, cwd: "/", ...(isRoot ? { uid: PLAIN_USER, gid: PLAIN_USER } : {}) } as const;
     try {
       life = JSON.parse(execFileSync(process.execPath, ["--conditions=@caisson/source", LIFE, folder, AGENT], options)) as Life;
     } catch (error) {

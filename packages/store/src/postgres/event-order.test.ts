@@ -25,7 +25,7 @@ interface Written {
   readonly acknowledged: number;
 }
 
-it("skips no event for any reader, whoever writes meanwhile, and keeps cause before effect", { timeout: 120_000 }, async () => {
+it("skips no event for any reader, whoever writes meanwhile, and keeps cause before effect", async () => {
   await using opened = await openMany(POOLS);
   const { stores } = opened;
   const random = new SeededRandom(7);
@@ -73,7 +73,7 @@ it("skips no event for any reader, whoever writes meanwhile, and keeps cause bef
   }
 });
 
-it("tells other processes, also after the connection that hears was broken", { timeout: 60_000 }, async () => {
+it("tells other processes, also after the connection that hears was broken", async () => {
   await using opened = await openMany(2);
   const [writer, hearer] = opened.stores;
   if (writer === undefined || hearer === undefined) throw new Error("no stores");
@@ -98,7 +98,7 @@ it("tells other processes, also after the connection that hears was broken", { t
   expect(await hearer.events.after(0, 10)).toHaveLength(2);
 });
 
-it("hands a singleton on when the one who has it loses its connection, or ends", { timeout: 60_000 }, async () => {
+it("hands a singleton on when the one who has it loses its connection, or ends", async () => {
   await using opened = await openMany(2);
   let running = 0;
   const log: string[] = [];

@@ -42,7 +42,7 @@ const CALLS: ((store: PostgresStore) => Promise<unknown>)[] = [
   (store) => store.clusterSecrets.getOrMake("x", () => "y"),
 ];
 
-it("answers every call while the database is killed, and goes on when it is back", { timeout: 120_000 }, async () => {
+it("answers every call while the database is killed, and goes on when it is back", async () => {
   await using store = await openPostgres({ dsn: postgres.dsn(), clock: systemClock, maxConnections: 6 });
   let acknowledged = 0;
   let asked = true;
@@ -78,7 +78,7 @@ it("answers every call while the database is killed, and goes on when it is back
   expect(Number(postgres.sql("select count(*) from events"))).toBeGreaterThanOrEqual(acknowledged);
 });
 
-it("ends calls to a database that hangs", { timeout: 120_000 }, async () => {
+it("ends calls to a database that hangs", async () => {
   await using store = await openPostgres({ dsn: postgres.dsn(), clock: systemClock, maxConnections: 3 });
   await Promise.all(CALLS.map((call) => call(store)));
   const pids = postgres.sql("select pid from pg_stat_activity where application_name = 'caisson'").split("\n");
@@ -90,7 +90,7 @@ it("ends calls to a database that hangs", { timeout: 120_000 }, async () => {
   await expect.poll(async () => (await outcome(() => store.ping())).kind).toBe("done");
 });
 
-it("uses whichever host can be written to, and follows when another one takes over", { timeout: 120_000 }, async () => {
+it("uses whichever host can be written to, and follows when another one takes over", async () => {
   await using other = await TestPostgres.start();
   const readOnly = (which: TestPostgres, on: "on" | "off"): void => {
     which.sql(`alter system set default_transaction_read_only = ${on}`);
@@ -118,7 +118,7 @@ it("uses whichever host can be written to, and follows when another one takes ov
   expect(postgres.sql("select count(*) from events")).toBe("2");
 });
 
-it("says that nobody serves there, or who is refused, without the password", { timeout: 120_000 }, async () => {
+it("says that nobody serves there, or who is refused, without the password", async () => {
   const port = postgres.port;
   await expect(openPostgres({ dsn: `postgres://postgres@127.0.0.1:${port}/nothing`, clock: systemClock })).rejects.toThrow(
     /database "nothing" does not exist/,

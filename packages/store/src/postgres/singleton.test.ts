@@ -10,7 +10,7 @@ const BUSY = `
     return pg_catalog.pg_advisory_unlock(key);
   end $$`;
 
-it("gives a lock away with its session when it cannot be given back", { timeout: 120_000 }, async () => {
+it("gives a lock away with its session when it cannot be given back", async () => {
   await using postgres = await TestPostgres.start();
   const dsn = postgres.makeDatabase();
   postgres.sql(BUSY, dsn);
