@@ -36,6 +36,7 @@ const ROUNDING = 1e-6;
 
 /** Which share of what is scarcest stays free, from 0 to 1; 1 where nothing is bounded. */
 export function freeShare(reserved: Amounts, asked: Amounts, bounds: Amounts): number {
-  const shares = DIMENSIONS.map((one) => (bounds[one] === 0 ? 1 : 1 - (reserved[one] + asked[one]) / bounds[one]));
-  return Math.max(0, Math.min(...shares));
+  let least = 1;
+  for (const one of DIMENSIONS) if (bounds[one] !== 0) least = Math.min(least, 1 - (reserved[one] + asked[one]) / bounds[one]);
+  return Math.max(0, least);
 }

@@ -38,10 +38,11 @@ export class WorkerDirectory {
    * one counts for the next who asks, though both waited for the same rows.
    */
   async choose<T>(choose: (candidates: readonly Candidate[]) => T): Promise<T> {
-    const { hosts } = this.#options;
+    const { clock, hosts } = this.#options;
     const read = await this.#all();
     const rows = this.#rows ?? read;
-    return choose(rows.map((worker) => ({ worker, linked: hosts.get(worker.id) !== undefined, late: this.late(worker) })));
+    const now = clock.now();
+    return choose(rows.map((worker) => ({ worker, linked: hosts.get(worker.id) !== undefined, late: this.late(worker, now) })));
   }
 
   /** One worker; undefined when it is removed or unknown. */
@@ -62,9 +63,9 @@ export class WorkerDirectory {
   }
 
   /** Whether the heartbeat of a worker, as its row was read, is overdue. */
-  late({ lastHeartbeatAt, state }: WorkerRecord): boolean {
+  late({ lastHeartbeatAt, state }: WorkerRecord, now: number = this.#options.clock.now()): boolean {
     if (lastHeartbeatAt === null || state === "removed") return false;
-    return this.#options.clock.now() - lastHeartbeatAt > this.#options.lateAfterMs;
+    return now - lastHeartbeatAt > this.#options.lateAfterMs;
   }
 
   /** A worker will be heard soon: those who find none wait for it. */
@@ -86,12 +87,18 @@ export class WorkerDirectory {
 
   /** Something is promised: counted until the rows are read again. */
   promise(id: string, amounts: Amounts): void {
-    this.#rows = this.#rows?.map((row) => (row.id === id ? { ...row, reserved: sum(row.reserved, amounts, 1) } : row));
+    this.#reserve(id, amounts, 1);
   }
 
   /** What was promised comes to nothing. */
   takeBack(id: string, amounts: Amounts): void {
-    this.#rows = this.#rows?.map((row) => (row.id === id ? { ...row, reserved: sum(row.reserved, amounts, -1) } : row));
+    this.#reserve(id, amounts, -1);
+  }
+
+  #reserve(id: string, amounts: Amounts, times: 1 | -1): void {
+    const at = this.#rows?.findIndex((row) => row.id === id) ?? -1;
+    const row = this.#rows?.[at];
+    if (row !== undefined) this.#rows = this.#rows?.with(at, { ...row, reserved: sum(row.reserved, amounts, times) });
   }
 
   /** Forgets rows that were read more than `ms` ago; whether it did. */
