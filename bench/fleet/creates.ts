@@ -37,6 +37,8 @@ export async function measureCreates(installation: Installation): Promise<void> 
       // The warm-up costs as well, and is not counted.
       const made = times.length * ((WARM_UP_MS + MEASURED_MS) / countedMs);
       const each = (what: keyof typeof after): number => (after[what] - before[what]) / made;
+      const client = seen.cpuMs / made;
+      const all = each("servers") + each("workers") + each("database") + client;
       const shown = (ms: number): string => `${ms.toFixed(2)} ms (${(1000 / ms).toFixed(0)}/s on one core)`;
       best = Math.max(best, rate);
       const [p50, p99] = [0.5, 0.99].map((q) => quantile(times, q).toFixed(1));
@@ -44,7 +46,7 @@ export async function measureCreates(installation: Installation): Promise<void> 
         `  ${servers} control plane${servers === 1 ? " " : "s"}, ${String(connections).padStart(2)} at once: ${rate.toFixed(0).padStart(5)} per second; p50 ${p50} ms, p99 ${p99} ms; failures: ${failuresOf(seen)}`,
       );
       console.log(
-        `      CPU of each: control planes ${shown(each("servers"))}, workers ${shown(each("workers"))}, PostgreSQL ${shown(each("database"))}, client ${shown(seen.cpuMs / made)}; ${((installation.transactions() - transactions) / made).toFixed(1)} transactions`,
+        `      CPU of each: ${all.toFixed(2)} ms in all; control planes ${shown(each("servers"))}, workers ${shown(each("workers"))}, PostgreSQL ${shown(each("database"))}, client ${shown(client)}; ${((installation.transactions() - transactions) / made).toFixed(1)} transactions`,
       );
     }
   }
