@@ -1,5 +1,6 @@
 // Programs that come from the machine's package manager.
 import { mkdirSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { exists, findProgram, hasPostgres, isDebian, isRoot } from "./project.mjs";
 import { run, say, step, yellow } from "./terminal.mjs";
 
@@ -90,12 +91,26 @@ export function installCommand(packages) {
     : `install with your package manager what Debian calls: ${packages.join(" ")}`;
 }
 
-let listsFresh = false;
+/** How often the lists of packages are asked for, and the rest between two attempts, in ms. */
+const LISTS = { attempts: 4, restMs: 15_000 };
+let listsAsked = false;
 
 async function aptInstall(packages) {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const lock = ["-o", "DPkg::Lock::Timeout=300"];
-  if (!listsFresh) await run("apt-get", [...lock, "update", "-q"], { env });
-  listsFresh = true;
+  if (!listsAsked) await updateLists(env);
+  listsAsked = true;
   await run("apt-get", [...lock, "install", "-y", "-q", "--no-install-recommends", ...packages], { env });
+}
+
+/** Fetches the lists of packages. Another apt that has their lock, as after a boot, is waited for; in the end those that are there count. */
+async function updateLists(env) {
+  for (let attempt = 1; attempt <= LISTS.attempts; attempt += 1) {
+    try {
+      return await run("apt-get", ["update", "-q"], { env });
+    } catch (error) {
+      say(`${yellow("!")} ${error.message}`);
+    }
+    if (attempt < LISTS.attempts) await sleep(LISTS.restMs);
+  }
 }
