@@ -38,7 +38,7 @@ describe("the orchestrator under the simulator", () => {
     }
   });
 
-  it.each(Object.keys(PLANTS))("finds %s that was planted", { timeout: 600_000 }, async (name) => {
+  it.each(Object.keys(PLANTS))("finds %s that was planted", { timeout: 3_600_000 }, async (name) => {
     const plant = PLANTS[name];
     if (plant === undefined) throw new Error(`no plant ${name}`);
     let found: Outcome["violation"];

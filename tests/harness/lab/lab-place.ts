@@ -16,7 +16,7 @@ const GRACE_MS = 5_000;
 
 /** Runs a program to its end; fails with what it said. */
 export async function run(program: string, args: readonly string[], input?: string): Promise<string> {
-  const running = execute(program, args, { timeout: 20_000, maxBuffer: 1 << 24 });
+  const running = execute(program, args, { timeout: 60_000, maxBuffer: 1 << 24 });
   // A program that reads nothing may have ended by now.
   running.child.stdin?.on("error", () => undefined).end(input ?? "");
   return (await running).stdout;

@@ -41,7 +41,7 @@ async function playPart([first, last]: readonly [number, number], signal: AbortS
 }
 
 describe("many control planes and many workers under the simulator", () => {
-  it(`keep their promises in ${ONE ?? SEEDS} worlds`, { timeout: SEEDS * 1_000 }, async ({ signal }) => {
+  it(`keep their promises in ${ONE ?? SEEDS} worlds`, { timeout: Math.max(3_600_000, SEEDS * 1_000) }, async ({ signal }) => {
     const stop = new AbortController();
     const ended = AbortSignal.any([signal, stop.signal]);
     const left = partsOf(SEEDS);
@@ -74,7 +74,7 @@ describe("many control planes and many workers under the simulator", () => {
     }
   });
 
-  it.each(Object.entries(FLEET_PLANTS))("show %s that was planted", { timeout: 600_000 }, async (_name, { within, plant, as = /./ }) => {
+  it.each(Object.entries(FLEET_PLANTS))("show %s that was planted", { timeout: 3_600_000 }, async (_name, { within, plant, as = /./ }) => {
     let found: string | undefined;
     for (let seed = 1; seed <= within && found === undefined; seed += 1) {
       const { violation } = await playFleet(seed, { plant });
