@@ -208,7 +208,7 @@ export const configSchema = z
       .strictObject({
         ca_file: z.string().min(1).optional().meta({
           description:
-            "Certificates to trust for workers that are dialled over `https`, PEM. Default: the machine's, and the installation's own",
+            "Certificates to trust for workers that are dialled over `https`, and for other control planes, PEM. Default: the machine's; for workers also the installation's own",
         }),
         late_after: positiveDurationSchema
           .default("30s")

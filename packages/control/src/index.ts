@@ -11,6 +11,7 @@ export { followConsole } from "./console-follower.ts";
 export { recordedGuest, type RecordedGuestOptions } from "./recorded-guest.ts";
 export { WorkerImages, type ImageOperations, type ImageOptions } from "./worker-images.ts";
 export { DEFAULT_FLEET, fleetSettings, type FleetSettings } from "./workers/fleet-settings.ts";
+export type { FarWorkers } from "./workers/far-workers.ts";
 export type { WorkerFacts } from "./workers/attached-worker.ts";
 export type { PlacementSettings } from "./placement/place.ts";
 export { SteadyClock } from "./steady-clock.ts";

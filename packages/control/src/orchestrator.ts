@@ -32,6 +32,7 @@ import type { SendWebhook } from "./webhooks/webhook-sender.ts";
 import type { WebhookOperations } from "./webhooks/webhooks.ts";
 import { withDeadline } from "./with-deadline.ts";
 import type { WorkerFacts } from "./workers/attached-worker.ts";
+import type { FarWorkers } from "./workers/far-workers.ts";
 import type { FleetSettings } from "./workers/fleet-settings.ts";
 import type { WorkerIdentities } from "./workers/worker-identities.ts";
 import type { WorkerOperations } from "./workers/worker-operations.ts";
@@ -76,6 +77,8 @@ export class Orchestrator implements Operations {
   readonly sessions: WorkerSessions;
   /** What an admin may do with workers. */
   readonly workers: WorkerOperations;
+  /** Workers that others may have a link with. */
+  readonly farWorkers: FarWorkers;
   readonly #options: OrchestratorOptions;
   readonly #parts: Parts;
   /** Ends the loops. */
@@ -90,6 +93,7 @@ export class Orchestrator implements Operations {
     this.webhooks = this.#parts.webhooks;
     this.sessions = this.#parts.fleet.sessions;
     this.workers = this.#parts.workers;
+    this.farWorkers = this.#parts.fleet.farWorkers;
   }
 
   /**

@@ -9,5 +9,6 @@ export type { DialTrust, TrustedAuthorities } from "./worker-links/worker-trust.
 export { WorkerDialler, type DialTarget, type WorkerDiallerOptions } from "./worker-links/worker-dialler.ts";
 export { createWorkerServer, type WorkerServerOptions } from "./worker-server/create-worker-server.ts";
 export type { DirectControl, DirectHost, PresentSandbox } from "./worker-server/direct-host.ts";
+export type { SiblingsOptions } from "./siblings/siblings.ts";
 export type { LinkUpgrades } from "./http/upgrade.ts";
 export type { PreviewOptions } from "./previews/preview-options.ts";

@@ -5,6 +5,7 @@ import type { FastifyBaseLogger } from "fastify";
 import type { KeyVerifier } from "./auth/key-verifier.ts";
 import type { TlsOptions } from "./http/tls-options.ts";
 import type { PreviewOptions } from "./previews/preview-options.ts";
+import type { SiblingsOptions } from "./siblings/siblings.ts";
 import type { WorkerLinks } from "./worker-links/worker-links.ts";
 
 /** Bounds of the HTTP side. */
@@ -77,6 +78,8 @@ export interface ServerOptions {
   readonly identities?: WorkerIdentities;
   /** Links with workers; closed with the server. Absent: none are taken. */
   readonly workerLinks?: WorkerLinks;
+  /** Other control planes, to which requests are passed on that need a link which this one lacks. Absent: none are. */
+  readonly siblings?: SiblingsOptions;
   readonly limits?: Partial<ServerLimits>;
   readonly logger: FastifyBaseLogger;
   readonly clock: Clock;

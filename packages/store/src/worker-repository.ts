@@ -99,6 +99,16 @@ export class WorkerRepository {
     return (await query.execute()).map(decodeWorker);
   }
 
+  /** Ids of workers in these states. */
+  async ids(states: readonly WorkerState[]): Promise<readonly string[]> {
+    const rows = await this.#db
+      .selectFrom("workers")
+      .select("id")
+      .where("state", "in", [...states])
+      .execute();
+    return rows.map(({ id }) => id);
+  }
+
   /** Where workers can be dialled that said so: heard of, and not removed. */
   async addresses(): Promise<readonly { readonly workerId: string; readonly address: string }[]> {
     const rows = await this.#db

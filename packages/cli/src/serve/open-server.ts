@@ -115,6 +115,7 @@ export async function openServer(config: Config, logger: Logger): Promise<OpenSe
     tokens: await openTokens({ store, dataDir, clock: systemClock, keys: identities.keys }),
     identities,
     workerLinks: workerLinks.links,
+    ...(shared ? { siblings: { id: controlPlaneId, farWorkers: orchestrator.farWorkers, ca } } : {}),
     version: VERSION,
     corsAllowedOrigins: config.server.cors_allowed_origins,
     ...(tls === undefined ? {} : { tls: tls.current }),

@@ -7,6 +7,8 @@ import { Loop } from "../loop.ts";
 const ALIVE_EVERY_MS = 5_000;
 /** Silence after which a control plane is dead, in ms. */
 const DEAD_AFTER_MS = 20_000;
+/** Builds that know nothing of requests that are passed on. */
+const TAKES_NONE = /^0\.1\./;
 
 /** What a registry needs. */
 export interface ControlPlaneRegistryOptions {
@@ -38,6 +40,13 @@ export class ControlPlaneRegistry {
     const reachable = this.#alive.filter(({ url }) => url !== "");
     const ordered = [...reachable.filter(({ id }) => id === self.id), ...reachable.filter(({ id }) => id !== self.id)];
     return ordered.slice(0, MOST_CONTROL_PLANES).map(({ id, url }) => ({ id, url }));
+  }
+
+  /** Other control planes that this one can reach and pass requests on to. */
+  get siblings(): readonly ControlPlaneRecord[] {
+    const { self } = this.#options;
+    // What was at its own address is itself, a life before, or whoever a balancer chooses.
+    return this.#alive.filter(({ id, url, build }) => id !== self.id && url !== "" && url !== self.url && !TAKES_NONE.test(build));
   }
 
   /** The first sign of life, and then again and again until the signal is aborted; then the row is removed. */

@@ -10,6 +10,7 @@ import type { StateWriter } from "../state-writer.ts";
 import { AttachedWorker, type WorkerFacts } from "./attached-worker.ts";
 import { ControlPlaneRegistry } from "./control-plane-registry.ts";
 import type { FleetSettings } from "./fleet-settings.ts";
+import { FarWorkers } from "./far-workers.ts";
 import { LinkSessions, type LinkSessionsOptions } from "./link-sessions.ts";
 import { Refusals } from "./refusals.ts";
 import type { WorkerDirectory } from "./worker-directory.ts";
@@ -48,6 +49,7 @@ export class Fleet {
   readonly sessions: LinkSessions;
   readonly heartbeats: WorkerHeartbeats;
   readonly refusals: Refusals;
+  readonly farWorkers: FarWorkers;
   readonly #options: FleetOptions;
   readonly #monitor: WorkerMonitor;
   readonly #registry: ControlPlaneRegistry;
@@ -62,6 +64,7 @@ export class Fleet {
     const { clock, directory, hosts, keys, logger, self, settings, store } = options;
     this.refusals = new Refusals({ clock, store, logger });
     this.#registry = new ControlPlaneRegistry({ clock, store, logger, self, gone: (ids) => this.#inherit(ids) });
+    this.farWorkers = new FarWorkers({ clock, store, hosts, logger, siblings: () => this.#registry.siblings });
     const { refusals } = this;
     this.heartbeats = new WorkerHeartbeats({ clock, store, settings, controlPlanes: this.#registry, directory, refusals, logger, keys });
     this.sessions = new LinkSessions({
@@ -89,6 +92,7 @@ export class Fleet {
     signal.addEventListener("abort", unfollow, { once: true });
     for (const workerId of hosts.ids()) this.#follow(workerId);
     this.#run(this.#registry.run(signal));
+    this.#run(this.farWorkers.run(signal));
     this.#run(this.#monitor.run(signal));
     const attached = [...this.#attached];
     for (const worker of attached) this.#run(worker.run(signal));

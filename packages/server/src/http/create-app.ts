@@ -1,11 +1,14 @@
-import { CaissonError } from "@caisson/contract";
+import { CaissonError, SANDBOX_ID_PATTERN } from "@caisson/contract";
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import type { Authenticator } from "../auth/authenticate.ts";
 import type { PreviewServer } from "../previews/preview-server.ts";
 import type { DataServices } from "../server-options.ts";
+import type { Siblings } from "../siblings/siblings.ts";
+import { API_PREFIX } from "../routes/api-prefix.ts";
 import type { App } from "./app.ts";
+import { askForBody } from "./ask-for-body.ts";
 import { answerBrokenRequest } from "./client-error.ts";
 import { createHttpServer } from "./create-http-server.ts";
 import { allowedOrigins, applyCors } from "./cors.ts";
@@ -19,7 +22,7 @@ import { RequestScope } from "./request-scope.ts";
 import { RouteTable } from "./route-table.ts";
 import { SECURITY_HEADERS } from "./security-headers.ts";
 import type { TlsOptions } from "./tls-options.ts";
-import { upgradeOf } from "./upgrade.ts";
+import { takeUpgrade, upgradeOf } from "./upgrade.ts";
 import { validatorCompiler } from "./validation.ts";
 
 /** How long the rest of a body is read after an answer that did not wait for it, in ms. */
@@ -33,6 +36,8 @@ export interface AppParts extends Pick<DataServices, "limits" | "clock" | "rando
   /** Shows ports of sandboxes. Default: nobody does here. */
   readonly previewServer?: PreviewServer;
   readonly authenticate: Authenticator;
+  /** Who else may have the link that a request needs. Default: nobody. */
+  readonly siblings?: Siblings;
   /** Error for addresses that are not served here. Default: `not_found`. */
   readonly elsewhere?: (where: string) => CaissonError;
 }
@@ -114,8 +119,28 @@ export function createApp(services: AppParts): App {
       const message = upgrade === true ? "This address speaks WebSocket only." : "This address takes no protocol upgrade.";
       throw new CaissonError("invalid_request", message);
     }
+    if (await passOn(request, reply)) return reply.hijack();
+    askForBody(request.raw, reply.raw);
     return undefined;
   });
+
+  /** Whether another control plane answered a request about a sandbox. */
+  async function passOn(request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+    const about = request.routeOptions.url?.startsWith(`${API_PREFIX}/sandboxes/:id`) === true;
+    if (services.siblings === undefined || !about) return false;
+    const { id } = request.params as { readonly id: string };
+    // What does not look like an id is answered as one that does not exist.
+    if (!SANDBOX_ID_PATTERN.test(id)) return false;
+    const upgrade = upgradeOf(request) === undefined ? {} : { upgrade: () => takeUpgrade(request, reply) };
+    return services.siblings.take({
+      message: request.raw,
+      response: reply.raw,
+      scope: request.scope,
+      sandboxId: id,
+      of: "api",
+      ...upgrade,
+    });
+  }
 
   /** The connection of a client that goes on sending what nobody reads is broken after a while. */
   function endUnreadBody(request: FastifyRequest): void {

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
+import { awaitsAsking } from "./ask-for-body.ts";
 import type { PreviewServer } from "../previews/preview-server.ts";
 import type { ServerLimits } from "../server-options.ts";
 import { nodeTls, type TlsOptions } from "./tls-options.ts";
@@ -32,9 +33,8 @@ export function createHttpServer(
       : (createTlsServer({ ...options, ...nodeTls(tls), handshakeTimeout: limits.headersTimeoutMs }, serve) as Server);
   // A client that asks before it sends a body is answered by whoever would read it.
   server.on("checkContinue", (message: IncomingMessage, response) => {
-    if (previews?.takes(message) === true) return previews.serve(message, response);
-    response.writeContinue();
-    return api(message, response);
+    awaitsAsking(message);
+    serve(message, response);
   });
   return server;
 }

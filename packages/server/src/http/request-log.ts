@@ -15,6 +15,7 @@ export function logRequest(request: FastifyRequest, reply: FastifyReply, clock: 
     complete: hasSwitched(request) || reply.raw.writableFinished,
     remote: scope.remote ?? null,
     ...(scope.caller === undefined ? {} : { key: scope.caller.name, role: scope.caller.role }),
+    ...(scope.forwardedTo === undefined ? {} : { forwarded_to: scope.forwardedTo }),
     ...(scope.failure === undefined ? {} : { error: scope.failure.code, message: scope.failure.message }),
   };
   if (scope.failure?.code === "unauthorized" || scope.failure?.code === "forbidden") request.log.warn(line, "request refused");

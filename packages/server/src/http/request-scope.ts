@@ -14,6 +14,8 @@ export class RequestScope {
   grant: Grant | undefined;
   /** Epoch that the caller was let in for, on a worker. */
   epoch: number | undefined;
+  /** Id of the control plane that it was passed on to. */
+  forwardedTo: string | undefined;
   /** What the request failed with; for its log line. */
   failure: CaissonError | undefined;
   readonly #controller = new AbortController();

@@ -1,29 +1,22 @@
 import type { IncomingMessage } from "node:http";
+import { endToEnd, lengthLines, type HeaderLines } from "../http/header-lines.ts";
+import { FORWARDED_HEADER, isForwarded } from "../siblings/forwarded-header.ts";
 import { confinedCookie, foreignCookies } from "./preview-cookie.ts";
 import type { PreviewTarget } from "./preview-target.ts";
 
-/** Header lines as Node takes and gives them: name, value, name, value. */
-export type HeaderLines = string[];
-
-/** What one connection says to the other end of that connection. */
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  "connection",
-  "http2-settings",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
+/** Our own credentials, and what only a proxy may say. */
+const NOT_FORWARDED: ReadonlySet<string> = new Set([
+  "x-api-key",
+  "x-admin-api-key",
+  "forwarded",
+  "content-length",
+  "host",
+  "cookie",
+  FORWARDED_HEADER,
 ]);
 
-/** Our own credentials, and what only a proxy may say. */
-const NOT_FORWARDED: ReadonlySet<string> = new Set(["x-api-key", "x-admin-api-key", "forwarded", "content-length", "host", "cookie"]);
-
 /** What reaches beyond the page that says it, to the whole origin or site. */
-const NEVER_ANSWERED: ReadonlySet<string> = new Set(["clear-site-data"]);
+const NEVER_ANSWERED: ReadonlySet<string> = new Set(["clear-site-data", FORWARDED_HEADER]);
 const NEVER_ANSWERED_BY_PATH: ReadonlySet<string> = new Set([
   "alt-svc",
   "nel",
@@ -47,14 +40,13 @@ export interface Forwarding {
 
 /** The header of a request as the server in the sandbox gets it. */
 export function requestLines(message: IncomingMessage, target: PreviewTarget, forwarding: Forwarding): HeaderLines {
-  const { headers, rawHeaders } = message;
-  const named = namedByConnection(headers.connection);
+  const { headers } = message;
   const host = headers.host ?? `localhost:${target.port}`;
   const lines: HeaderLines = ["Host", host];
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const [line = "", value = ""] = rawHeaders.slice(i, i + 2);
-    const name = line.toLowerCase();
-    if (HOP_BY_HOP.has(name) || NOT_FORWARDED.has(name) || named.has(name) || name.startsWith("x-forwarded-")) continue;
+  for (const [name, line, value] of endToEnd(message)) {
+    if (NOT_FORWARDED.has(name) || name.startsWith("x-forwarded-")) continue;
+    // Whoever passed it on keeps the body back until it is taken here.
+    if (name === "expect" && isForwarded(message)) continue;
     if (name === "authorization" && forwarding.ownAuthorization) continue;
     if (name === "referer" && value.includes("caisson_token=")) continue;
     lines.push(line, value);
@@ -64,22 +56,15 @@ export function requestLines(message: IncomingMessage, target: PreviewTarget, fo
   if (cookies !== undefined) lines.push("Cookie", cookies);
   lines.push("X-Forwarded-For", forwarding.client, "X-Forwarded-Host", host, "X-Forwarded-Proto", forwarding.scheme);
   if (target.base !== "") lines.push("X-Forwarded-Prefix", target.base);
-  // The length is ours to tell: one parser read it, and nothing that the client says of connections may take it away.
-  if (headers["transfer-encoding"] !== undefined) lines.push("Transfer-Encoding", "chunked");
-  else if (headers["content-length"] !== undefined) lines.push("Content-Length", headers["content-length"]);
-  return lines;
+  return [...lines, ...lengthLines(headers)];
 }
 
 /** The header of an answer as the client gets it. */
-export function answerLines({ headers, rawHeaders }: IncomingMessage, target: PreviewTarget): HeaderLines {
-  const named = namedByConnection(headers.connection);
-  named.delete("content-length");
+export function answerLines(answer: IncomingMessage, target: PreviewTarget): HeaderLines {
   const byPath = target.base !== "";
   const lines: HeaderLines = [];
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const [line = "", value = ""] = rawHeaders.slice(i, i + 2);
-    const name = line.toLowerCase();
-    if (HOP_BY_HOP.has(name) || named.has(name) || NEVER_ANSWERED.has(name)) continue;
+  for (const [name, line, value] of endToEnd(answer)) {
+    if (NEVER_ANSWERED.has(name)) continue;
     if (byPath && NEVER_ANSWERED_BY_PATH.has(name)) continue;
     if (name === "set-cookie") {
       const confined = confinedCookie(value);
@@ -90,8 +75,4 @@ export function answerLines({ headers, rawHeaders }: IncomingMessage, target: Pr
   // Beside a policy of the server's own: of two, both hold.
   if (byPath) lines.push("Content-Security-Policy", SANDBOXED);
   return lines;
-}
-
-function namedByConnection(header: string | undefined): Set<string> {
-  return new Set((header ?? "").split(",").map((name) => name.trim().toLowerCase()));
 }

@@ -2,14 +2,16 @@ import { ServerResponse, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { CaissonError, isCaissonError } from "@caisson/contract";
 import type { Guest } from "@caisson/guest";
+import { askForBody } from "../http/ask-for-body.ts";
+import { forwardRequest, type ForwardedRequest } from "../http/forward-request.ts";
 import { shuttingDown, type LiveRequests } from "../http/live-requests.ts";
 import { toWireError } from "../http/problem.ts";
 import { requestIdOf } from "../http/request-id.ts";
 import { RequestScope } from "../http/request-scope.ts";
 import type { Upgrade } from "../http/upgrade.ts";
+import { isForwarded } from "../siblings/forwarded-header.ts";
 import type { PreviewServices } from "./preview-services.ts";
 import { dialPort } from "../ports/dial-port.ts";
-import { forwardRequest } from "./forward-request.ts";
 import { previewAccess, type PreviewAccess } from "./preview-access.ts";
 import { previewCookie } from "./preview-cookie.ts";
 import { answerLines, requestLines } from "./preview-headers.ts";
@@ -71,7 +73,12 @@ export class PreviewServer {
       access = await previewAccess(this.#services, target, message.headers);
       if (upgrade !== undefined && message.headers.upgrade?.toLowerCase() !== "websocket")
         throw new CaissonError("invalid_request", "A preview can switch to WebSocket, to no other protocol.");
-      if (!this.#redirect(target, access, message, response)) await this.#forward(scope, message, response, target, access, upgrade);
+      if (!this.#redirect(target, access, message, response)) {
+        const switching = upgrade === undefined ? {} : { upgrade: () => leaveHttp(response, upgrade) };
+        const { sandboxId } = target;
+        if ((await this.#services.siblings?.take({ message, response, scope, sandboxId, of: "preview", ...switching })) !== true)
+          await this.#forward(scope, message, response, target, access, switching);
+      }
     } catch (thrown) {
       const wire = toWireError(scope.signal.aborted ? scope.signal.reason : thrown);
       scope.failure = wire.error;
@@ -91,10 +98,11 @@ export class PreviewServer {
     response: ServerResponse,
     target: PreviewTarget,
     access: PreviewAccess,
-    upgrade: Upgrade | undefined,
+    switching: Pick<ForwardedRequest, "upgrade">,
   ): Promise<void> {
     const { operations, clock, limits } = this.#services;
     const client = message.socket.remoteAddress ?? "unknown";
+    if (isForwarded(message)) askForBody(message, response);
     const headers = requestLines(message, target, { client, scheme: this.#scheme, ownAuthorization: access.ownAuthorization });
     const work = async (guest: Guest): Promise<void> => {
       const connection = await dialPort(guest, target.port, { signal: scope.signal, deadlineMs: limits.portConnectMs });
@@ -106,7 +114,8 @@ export class PreviewServer {
         path: target.path,
         headers,
         answerLines: (answer) => answerLines(answer, target),
-        ...(upgrade === undefined ? {} : { upgrade }),
+        ...switching,
+        server: { name: "The server at that port", code: "upstream_failed" },
         headDeadlineMs: limits.previewHeadMs,
         clock,
       });
@@ -162,11 +171,18 @@ export class PreviewServer {
       remote: message.socket.remoteAddress ?? null,
       ...(target === undefined ? {} : { sandbox_id: target.sandboxId, port: target.port }),
       ...(access === undefined ? {} : { access: access.by }),
+      ...(scope.forwardedTo === undefined ? {} : { forwarded_to: scope.forwardedTo }),
       ...(scope.failure === undefined ? {} : { error: scope.failure.code, message: scope.failure.message }),
     };
     if (isCaissonError(scope.failure, "unauthorized")) logger.warn(line, "preview refused");
     else logger.info(line, "preview");
   }
+}
+
+/** Takes the connection of a request over from HTTP. */
+function leaveHttp(response: ServerResponse, upgrade: Upgrade): Upgrade {
+  response.detachSocket(upgrade.socket as never);
+  return upgrade;
 }
 
 /** A clean address on the same host: a second slash at its start would name another, and browsers take `\` for one. */

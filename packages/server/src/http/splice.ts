@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import type { Upgrade } from "../http/upgrade.ts";
+import type { Upgrade } from "./upgrade.ts";
 
 /**
  * Joins two connections: what one says, the bytes behind its head first, the other gets, at its pace; the end of one side's

@@ -1,0 +1,141 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer as createHttp, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { issueCertificate, makeAuthority, makeSigningRequest, makeWorkerKey, readSigningRequest } from "@caisson/identity";
+import { ask, freePort } from "@caisson/testkit";
+import { afterEach, describe, expect, it } from "vitest";
+import type { TlsOptions } from "../http/tls-options.ts";
+import type { ServerOptions } from "../server-options.ts";
+import { API_KEY, startTestServer, type TestServer } from "../testing/test-server.ts";
+import type { SiblingsOptions } from "./siblings.ts";
+
+afterEach(async () => {
+  for (const one of open.splice(0)) await one[Symbol.asyncDispose]();
+});
+const open: AsyncDisposable[] = [];
+
+/** A control plane, with a link to the worker of every sandbox or to none. */
+async function plane(
+  linked: boolean,
+  siblings: SiblingsOptions["farWorkers"]["siblings"],
+  more: Partial<ServerOptions & SiblingsOptions> = {},
+): Promise<TestServer> {
+  const worker = (): Promise<string | undefined> => Promise.resolve(linked ? undefined : "w1");
+  const { ca = [], ...overrides } = more;
+  const server = await startTestServer({
+    siblings: { id: "cp1", ca, farWorkers: { far: worker, unlinked: worker, siblings } },
+    ...overrides,
+  });
+  open.push(server);
+  return server;
+}
+
+async function sandboxOn(server: TestServer): Promise<string> {
+  return ((await (await server.call("POST", "/sandboxes", { json: {} })).json()) as { id: string }).id;
+}
+
+/** How often a server was asked below this path. */
+function asked(server: TestServer, path: string): number {
+  return server.log.filter((line) => line["msg"] === "request" && String(line["path"]).endsWith(path)).length;
+}
+
+const sibling = (id: string, url: string): SiblingsOptions["farWorkers"]["siblings"][number] => ({ id, url, build: "0.2.0" });
+
+describe("a request whose worker has no link here", () => {
+  it("goes to whoever takes it, one after the other, with its body untouched; and there at first the next time", async () => {
+    const [without, has] = [await plane(false, []), await plane(true, [])];
+    const nobody = `http://127.0.0.1:${await freePort()}`;
+    const here = await plane(false, [sibling("a", nobody), sibling("b", without.url), sibling("c", has.url)]);
+    const id = await sandboxOn(has);
+    const body = randomBytes(5_000_000);
+    for (const name of ["one", "two"]) {
+      const put = await here.call("PUT", `/sandboxes/${id}/files?path=/${name}`, {
+        body,
+        headers: { "content-type": "application/octet-stream" },
+      });
+      expect(put.status).toBe(200);
+      expect((await readFile(join(has.root, name))).equals(body)).toBe(true);
+    }
+    expect([asked(without, "/files"), asked(has, "/files")]).toEqual([1, 2]);
+    expect(here.log.filter((line) => line["forwarded_to"] === "c")).toHaveLength(2);
+    const ran = await here.call("POST", `/sandboxes/${id}/exec`, { json: { command: "cat", stdin: "typed" } });
+    expect(await ran.json()).toMatchObject({ stdout: "typed", exit_code: 0 });
+  });
+
+  it("that nobody takes is answered here, with its body untouched", async () => {
+    const without = await plane(false, []);
+    const here = await plane(false, [sibling("b", without.url)]);
+    const id = await sandboxOn(here);
+    const body = randomBytes(2_000_000);
+    const put = await here.call("PUT", `/sandboxes/${id}/files?path=/mine`, {
+      body,
+      headers: { "content-type": "application/octet-stream" },
+    });
+    expect([put.status, asked(without, "/files")]).toEqual([200, 1]);
+    expect((await readFile(join(here.root, "mine"))).equals(body)).toBe(true);
+  });
+
+  it("is passed on no further when it says that it was, and only where it is about a sandbox", async () => {
+    const has = await plane(true, []);
+    const here = await plane(false, [sibling("c", has.url)]);
+    const id = await sandboxOn(has);
+    const forged = await here.call("POST", `/sandboxes/${id}/exec`, {
+      json: { command: "true" },
+      headers: { "caisson-forwarded": "declined" },
+    });
+    expect([forged.status, forged.headers.get("caisson-forwarded"), asked(has, "/exec")]).toEqual([503, "declined", 0]);
+    expect((await here.call("GET", "/sandboxes")).status).toBe(200);
+    expect((await here.call("GET", "/sandboxes/none/ports")).status).toBe(404);
+    expect([asked(has, "/ports"), has.log.filter((line) => line["path"] === "/api/v1/sandboxes" && line["method"] === "GET")]).toEqual([
+      0,
+      [],
+    ]);
+  });
+
+  it("shows no sandbox that it was passed on, and is not fooled by one that says so", async () => {
+    const seen: IncomingMessage[] = [];
+    const http = createHttp((message, response) => {
+      seen.push(message);
+      message.resume().once("end", () => response.writeHead(200, { "caisson-forwarded": "declined" }).end("shown"));
+    });
+    http.listen(0, "127.0.0.1");
+    await once(http, "listening");
+    open.push({ [Symbol.asyncDispose]: async () => void http.close() });
+    const has = await plane(true, []);
+    const here = await plane(false, [sibling("c", has.url)]);
+    const host = `${(http.address() as AddressInfo).port}-${await sandboxOn(has)}.localhost`;
+    const shown = await ask(here.url, "/", { host, method: "POST", body: randomBytes(300_000), headers: { "x-api-key": API_KEY } });
+    expect([shown.status, shown.body.toString(), shown.headers["caisson-forwarded"]]).toEqual([200, "shown", undefined]);
+    expect(seen.map(({ headers }) => [headers["caisson-forwarded"], headers["expect"], headers["x-api-key"]])).toEqual([
+      [undefined, undefined, undefined],
+    ]);
+  });
+});
+
+describe("a control plane that speaks TLS", () => {
+  async function certificate(address: string): Promise<{ readonly tls: TlsOptions; readonly ca: string }> {
+    const authority = await makeAuthority("test", Date.now());
+    const key = makeWorkerKey();
+    const { publicKey } = await readSigningRequest(await makeSigningRequest(key, "test"));
+    const of = { publicKey, installation: "test", workerId: "test", now: Date.now(), ttlMs: 86_400_000, addresses: [address] };
+    return { tls: { key, cert: (await issueCertificate(authority, of)).certificate, clientCa: [] }, ca: authority.certificate };
+  }
+
+  it.each([
+    ["that is trusted, for its host", "127.0.0.1", true, 200],
+    ["that is not trusted", "127.0.0.1", false, 404],
+    ["for another host", "127.0.0.2", true, 404],
+  ])("is asked when it shows a certificate %s: %s, %s", async (_what, address, trusted, status) => {
+    const { tls, ca } = await certificate(address);
+    const secure = await startTestServer({ tls, siblings: { id: "c", ca: [], farWorkers: { far: none, unlinked: none, siblings: [] } } });
+    open.push(secure);
+    const here = await plane(false, [sibling("c", secure.url)], { ca: trusted ? [ca] : [] });
+    const { id } = await secure.operations.create({});
+    expect((await here.call("POST", `/sandboxes/${id}/exec`, { json: { command: "true" } })).status).toBe(status);
+  });
+});
+
+const none = (): Promise<undefined> => Promise.resolve(undefined);
