@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Lab } from "../harness/lab/lab.ts";
 import { labMissing } from "../harness/lab/lab-place.ts";
-import { everyPair, KINDS, WORKERS } from "../harness/lab/partition.ts";
+import { everyPair, KINDS, reachedBy, WORKERS } from "../harness/lab/partition.ts";
+import { attempt } from "../harness/load/attempt.ts";
+import type { Ledger } from "../harness/load/ledger.ts";
 import { last, underFault, until } from "../harness/lab/under-fault.ts";
 
 /** How long each period lasts, in ms. */
@@ -30,7 +32,18 @@ describe.skipIf(labMissing() !== undefined)(
       return Object.fromEntries(WORKERS.map((worker) => [worker, statesOf(worker).toSorted()]));
     }
 
-    it.each(PERIODS)("$name: nothing is shown that is not so", async ({ name, cuts, missing, answering, late }) => {
+    /** What becomes of a command in a sandbox of each of these workers. */
+    async function ranBy(control: string, workers: readonly string[], ledger: Ledger): Promise<Record<string, string>> {
+      const ran = async (worker: string): Promise<[string, string]> => {
+        const path = `/sandboxes/${ledger.live.find(({ workerId }) => workerId === worker)?.id}/exec`;
+        const what = await attempt(lab.control(control), "POST", path, { body: { command: "true" }, timeoutMs: 20_000 });
+        return [worker, what.kind === "done" ? "done" : what.code];
+      };
+      return Object.fromEntries(await Promise.all(workers.map(ran)));
+    }
+
+    it.each(PERIODS)("$name: nothing is shown that is not so", async (partition) => {
+      const { name, cuts, missing, answering, late } = partition;
       await underFault(lab, {
         name: `${PARTITION_MS / 1000} s of ${name}`,
         trueWithinMs: TRUE_WITHIN_MS,
@@ -41,6 +54,11 @@ describe.skipIf(labMissing() !== undefined)(
           await last(PARTITION_MS);
           const expected = Object.fromEntries(WORKERS.map((worker) => [worker, [missing.includes(worker) ? "missing" : "running"]]));
           for (const control of answering) expect({ control, shown: await shownBy(control) }).toEqual({ control, shown: expected });
+          for (const control of answering) {
+            const workers = reachedBy(partition, control);
+            const all = Object.fromEntries(workers.map((worker) => [worker, "done"]));
+            expect({ control, ran: await ranBy(control, workers, ledger) }).toEqual({ control, ran: all });
+          }
           const created = ledger.creates.length;
           await until(() => ledger.creates.length > created);
           if (late !== undefined) {

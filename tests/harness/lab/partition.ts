@@ -66,6 +66,13 @@ export const KINDS: readonly Partition[] = [
   },
 ];
 
+/** Workers that a control plane reaches meanwhile: itself, or by way of another one that answers. */
+export function reachedBy({ cuts, answering, late }: Partition, control: string): string[] {
+  const apart = (a: string, b: string): boolean => cuts.some(({ from, to }) => (from === a && to === b) || (from === b && to === a));
+  const ways = [control, ...answering.filter((other) => !apart(control, other))];
+  return WORKERS.filter((worker) => worker !== late?.worker && ways.some((way) => !apart(way, worker)));
+}
+
 /**
  * Every two nodes there are, in as few periods as can be: each node is in one pair of a period at most, so that every worker
  * has two control planes left, and one of those its database.
