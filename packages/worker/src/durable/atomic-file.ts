@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, fsync, open, rename, writeFile } from "node:fs";
-import { readdir, readFile, rm } from "node:fs/promises";
+import { open as openHandle, readdir, readFile, rm, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { isMissing } from "./file-error.ts";
@@ -26,12 +26,25 @@ let written = 0;
  * is the one the file is in, for whoever has it open anyway.
  */
 export async function writeAtomic(path: string, text: string, folder?: OpenFolder): Promise<void> {
+  await replace(path, text, syncFile);
+  await (folder === undefined ? syncFolder(dirname(path)) : folder.sync());
+}
+
+/**
+ * Replaces a file as a whole for every process that looks from now on, also after a crash of this one. A crash of the machine
+ * may lose the new text, or leave a file without any. Mode 0600.
+ */
+export async function writeVisible(path: string, text: string): Promise<void> {
+  await replace(path, text, () => Promise.resolve());
+}
+
+async function replace(path: string, text: string, settle: (file: number) => Promise<void>): Promise<void> {
   const unfinished = join(dirname(path), `.${basename(path)}.${RUN}${(written += 1)}${UNFINISHED}`);
   try {
     const file = await openFile(unfinished, "wx", 0o600);
     try {
       await writeAll(file, text);
-      await syncFile(file);
+      await settle(file);
     } finally {
       closeSync(file);
     }
@@ -40,7 +53,6 @@ export async function writeAtomic(path: string, text: string, folder?: OpenFolde
     await rm(unfinished, { force: true });
     throw error;
   }
-  await (folder === undefined ? syncFolder(dirname(path)) : folder.sync());
 }
 
 /**
@@ -85,28 +97,34 @@ export async function removeUnfinished(folder: string): Promise<number> {
 
 /** Puts names of a folder (a rename, a removal) on disk. */
 export async function syncFolder(path: string): Promise<void> {
-  using folder = await OpenFolder.open(path);
+  await using folder = await OpenFolder.open(path);
   await folder.sync();
 }
 
 /** A folder that is open, so that each of many renames is put on disk by one call of the system. */
-export class OpenFolder implements Disposable {
-  readonly #descriptor: number;
+export class OpenFolder implements AsyncDisposable {
+  readonly #path: string;
+  /** Undefined once it is closed. Unlike a bare descriptor it stays open while a call of the system has it. */
+  #handle: FileHandle | undefined;
 
-  private constructor(descriptor: number) {
-    this.#descriptor = descriptor;
+  private constructor(path: string, handle: FileHandle) {
+    this.#path = path;
+    this.#handle = handle;
   }
 
   static async open(path: string): Promise<OpenFolder> {
-    return new OpenFolder(await openFile(path, "r"));
+    return new OpenFolder(path, await openHandle(path, "r"));
   }
 
-  /** Puts the names in it on disk. */
+  /** Puts the names in it on disk, also when it was closed meanwhile. */
   sync(): Promise<void> {
-    return syncFile(this.#descriptor);
+    return this.#handle === undefined ? syncFolder(this.#path) : this.#handle.sync();
   }
 
-  [Symbol.dispose](): void {
-    closeSync(this.#descriptor);
+  /** Closes it when nobody syncs it any more. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await handle?.close();
   }
 }

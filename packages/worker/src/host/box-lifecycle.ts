@@ -22,6 +22,7 @@ export class BoxLifecycle {
     const { images, records, routes, clock, deadlines, conditions } = this.#parts;
     let box: Box | undefined;
     let recorded = false;
+    let written: Promise<void> | undefined;
     try {
       const image = await images.use(provider.ownFiles === true ? HOST_IMAGE : spec.image, spec.sandboxId, signal);
       const starting = startingRecord(spec, image.digest, image.content);
@@ -31,10 +32,13 @@ export class BoxLifecycle {
       const { handle, runtime } = box;
       const running: BoxRecord = { ...starting, phase: "running", handle, runtime };
       const route = await routes.add(spec.sandboxId, (ending) => provider.connect(handle, ending));
-      await Promise.all([askAgent(route, "ListSessions", clock, deadlines.hello, signal), records.write(running)]);
+      written = records.write(running);
+      await Promise.all([askAgent(route, "ListSessions", clock, deadlines.hello, signal), written]);
       conditions.set(spec.sandboxId, { state: "running" });
       return running;
     } catch (error) {
+      // The word that it runs must not come after the one that it has ended.
+      await written?.catch(() => undefined);
       await this.#undo(spec, provider, box, recorded);
       throw error;
     }

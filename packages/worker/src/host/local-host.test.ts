@@ -1,4 +1,6 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
+import { link, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { newId, systemClock, systemRandom, type Clock, type SandboxRef, type StartSandbox } from "@caisson/contract";
@@ -27,7 +29,7 @@ function makeHost(
   return new LocalHost({ ...base, healthEveryMs: 0, sweepEveryMs: 0, ...options });
 }
 
-/** Ends this host as a crash would, as far as the disk is concerned, and opens another on the same folder. */
+/** Ends this host, and opens another on the same folder. */
 async function reopen(options: Partial<LocalHostOptions> = {}): Promise<void> {
   await host.close();
   provider = new ProcessProvider(boxes);
@@ -56,6 +58,15 @@ function spec(sandboxId: string, epoch = 1): StartSandbox {
 const code = (wanted: string): { code: string } => expect.objectContaining({ code: wanted }) as { code: string };
 const states = async (): Promise<Record<string, string>> =>
   Object.fromEntries((await host.inventory()).map((box) => [box.sandboxId, box.state]));
+
+/** Where a link leads; undefined when it is gone. */
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined; // a descriptor that was closed meanwhile
+  }
+}
 
 /** Resolves when a fault hook is reached, and lets it go on when told. */
 function gate(): { reached: Promise<void>; open: () => void; hook: () => Promise<void> } {
@@ -238,6 +249,7 @@ test("adopts a box without a record, and one whose record was damaged", async ()
   const [lost, damaged] = [freshId(), freshId()];
   await host.start(spec(lost));
   await host.start(spec(damaged));
+  await host.close();
   await rm(join(dir, "worker/records", `${lost}.json`));
   await writeFile(join(dir, "worker/records", `${damaged}.json`), '{"version":1');
   await reopen();
@@ -263,6 +275,52 @@ test("takes over a box of which a crash cut short the word that it runs", async 
     expect(await readFile(path, "utf8")).toBe(`${left}\n${running}`);
   }
   expect(logged.filter(({ message }) => message.includes("damaged"))).toEqual([]);
+});
+
+test("leaves records that an older worker reads", async () => {
+  const id = freshId();
+  const path = join(dir, "worker/records", `${id}.json`);
+  await host.start(spec(id));
+  const [starting = "", running = ""] = (await readFile(path, "utf8")).split("\n");
+  await host.close();
+  expect(await readFile(path, "utf8")).toBe(running);
+  // Also those that a worker left that was killed.
+  await writeFile(path, `${starting}\n${running}`);
+  host = makeHost();
+  await host.open();
+  await host.close();
+  expect(await readFile(path, "utf8")).toBe(running);
+  expect(JSON.parse(running)).toMatchObject({ phase: "running", spec: { image: "host" }, handle: { provider: "process" } });
+});
+
+test("a start that is called off while its record is written ends after that", async () => {
+  const [id, pipe] = [freshId(), join(dir, "pipe")];
+  const path = join(dir, "worker/records", `${id}.json`);
+  execFileSync("mkfifo", [pipe]);
+  const end = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  // What is written to a pipe that is full waits for a reader.
+  const full = Buffer.alloc(writeSync(end, Buffer.alloc(1_048_576)));
+  provider.faults.afterBoot = async () => {
+    await rm(path);
+    await link(pipe, path);
+  };
+  provider.faults.silent = true;
+  const order: string[] = [];
+  provider.faults.beforeDestroy = async () => void order.push("destroyed");
+  const ending = new AbortController();
+  const started = host.start(spec(id), ending.signal);
+  started.catch(() => undefined);
+  const opened = (): (string | undefined)[] => readdirSync("/proc/self/fd").map((fd) => linkOf(`/proc/self/fd/${fd}`));
+  await expect.poll(opened).toContain(path);
+  ending.abort();
+  await expect(started).rejects.toEqual(code("cancelled"));
+  readSync(end, full);
+  order.push("read");
+  await expect.poll(async () => (await stat(path)).isFile()).toBe(true);
+  expect(await readFile(path, "utf8")).toContain('"ended"');
+  expect(order).toEqual(["read", "destroyed"]);
+  expect(await states()).toEqual({});
+  closeSync(end);
 });
 
 test("removes a box that is back although its sandbox has ended", async () => {

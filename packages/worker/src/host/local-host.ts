@@ -140,7 +140,7 @@ export class LocalHost implements SandboxHost {
       log("warn", "closed while changes were under way", { error: toCaissonError(error).message }),
     );
     await routes.close();
-    records.close();
+    await records.close();
   }
 
   async describe(): Promise<WorkerDescription> {

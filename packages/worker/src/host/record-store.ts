@@ -1,8 +1,17 @@
 import { mkdir, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import type { Clock } from "@caisson/contract";
+import { toCaissonError, type Clock } from "@caisson/contract";
 import type { ProviderContext } from "@caisson/providers";
-import { appendVisible, OpenFolder, readIfThere, removeDurably, removeUnfinished, writeAtomic } from "../durable/atomic-file.ts";
+import pLimit from "p-limit";
+import {
+  appendVisible,
+  OpenFolder,
+  readIfThere,
+  removeDurably,
+  removeUnfinished,
+  writeAtomic,
+  writeVisible,
+} from "../durable/atomic-file.ts";
 import { toStorageError } from "../durable/file-error.ts";
 import { recordSchema, type BoxRecord, type EndedRecord, type SandboxRecord } from "./box-record.ts";
 
@@ -10,15 +19,21 @@ import { recordSchema, type BoxRecord, type EndedRecord, type SandboxRecord } fr
 const REMEMBER_MS = 24 * 3_600_000;
 const REMEMBER_COUNT = 10_000;
 
+/** Files that are put into one line at once. */
+const AT_ONCE = 16;
+
 /** What this worker knows of every sandbox, one file each, in memory and on disk alike. */
 export class RecordStore {
   readonly #dir: string;
   readonly #clock: Clock;
   readonly #log: ProviderContext["log"];
   readonly #records = new Map<string, SandboxRecord>();
+  /** Sandboxes whose files have more than one line. */
+  readonly #lengthened = new Set<string>();
   #boxCount = 0;
   /** From `load` to `close`. */
   #folder: OpenFolder | undefined;
+  #closed = false;
 
   constructor(dir: string, clock: Clock, log: ProviderContext["log"]) {
     this.#dir = dir;
@@ -35,12 +50,15 @@ export class RecordStore {
   async load(): Promise<void> {
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     this.#folder ??= await OpenFolder.open(this.#dir);
+    if (this.#closed) await this.#letGo();
     await removeUnfinished(this.#dir);
     for (const name of await readdir(this.#dir)) {
       if (!name.endsWith(".json")) continue;
-      const record = read(await readIfThere(join(this.#dir, name)));
+      const text = await readIfThere(join(this.#dir, name));
+      const record = read(text);
       if (record !== undefined && name === `${record.sandbox_id}.json`) {
         this.#keep(record);
+        if (text?.includes("\n") === true) this.#lengthened.add(record.sandbox_id);
         continue;
       }
       this.#log("error", "set a damaged record aside", { file: name });
@@ -49,10 +67,32 @@ export class RecordStore {
     await this.prune();
   }
 
-  /** Lets go of the folder; what is written after it is on disk all the same. */
-  close(): void {
-    this.#folder?.[Symbol.dispose]();
+  /**
+   * Leaves one line in every file, as a worker of 0.1.0 reads them: it sets others aside, and forgets what its boxes were made
+   * of. Then lets go of the folder; what is written later is on disk all the same.
+   */
+  async close(): Promise<void> {
+    const limit = pLimit(AT_ONCE);
+    const lengthened = this.boxes().filter(({ sandbox_id: id }) => this.#lengthened.has(id));
+    await Promise.all(lengthened.map((record) => limit(() => this.#shorten(record))));
+    this.#closed = true;
+    await this.#letGo();
+  }
+
+  async #shorten(record: BoxRecord): Promise<void> {
+    const { sandbox_id: sandbox } = record;
+    try {
+      await writeVisible(join(this.#dir, `${sandbox}.json`), JSON.stringify(record));
+      this.#lengthened.delete(sandbox);
+    } catch (error) {
+      this.#log("warn", "a record keeps its two lines", { sandbox, error: toCaissonError(error).message });
+    }
+  }
+
+  async #letGo(): Promise<void> {
+    const folder = this.#folder;
     this.#folder = undefined;
+    await folder?.[Symbol.asyncDispose]();
   }
 
   get(sandboxId: string): SandboxRecord | undefined {
@@ -77,8 +117,13 @@ export class RecordStore {
     const path = join(this.#dir, `${record.sandbox_id}.json`);
     const text = JSON.stringify(record);
     try {
-      if (this.#hasStarted(record)) await appendVisible(path, `\n${text}`);
-      else await writeAtomic(path, text, this.#folder);
+      if (this.#hasStarted(record)) {
+        this.#lengthened.add(record.sandbox_id);
+        await appendVisible(path, `\n${text}`);
+      } else {
+        await writeAtomic(path, text, this.#folder);
+        this.#lengthened.delete(record.sandbox_id);
+      }
     } catch (error) {
       throw toStorageError(error, "writing the record of a sandbox");
     }
