@@ -126,7 +126,8 @@ export function createApp(services: AppParts): App {
 
   /** Whether another control plane answered a request about a sandbox. */
   async function passOn(request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
-    const about = request.routeOptions.url?.startsWith(`${API_PREFIX}/sandboxes/:id`) === true;
+    const { url, config } = request.routeOptions;
+    const about = url?.startsWith(`${API_PREFIX}/sandboxes/:id`) === true && config.linkless !== true;
     if (services.siblings === undefined || !about) return false;
     const { id } = request.params as { readonly id: string };
     // What does not look like an id is answered as one that does not exist.

@@ -29,9 +29,9 @@ export function* endToEnd({ headers, rawHeaders }: IncomingMessage): Generator<r
   }
 }
 
-/** Whether a request has a body. */
+/** Whether a request has a body. One of no bytes is none: nothing of it can be kept back. */
 export function hasBody(headers: IncomingHttpHeaders): boolean {
-  return headers["transfer-encoding"] !== undefined || headers["content-length"] !== undefined;
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
 /** The lines that say how long the body of a request is. */

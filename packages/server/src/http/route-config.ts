@@ -15,6 +15,8 @@ export interface RouteConfig {
   readonly token?: TokenAction;
   /** The route takes a protocol upgrade, and nothing else. */
   readonly upgrade?: true;
+  /** Answered from the database alone: no link with the worker of the sandbox `:id` is needed. */
+  readonly linkless?: true;
 }
 
 declare module "fastify" {
@@ -24,6 +26,7 @@ declare module "fastify" {
     rawBody?: string;
     token?: TokenAction;
     upgrade?: true;
+    linkless?: true;
   }
   interface FastifyRequest {
     /** What is known of this request beside HTTP. */

@@ -17,7 +17,7 @@ export function accessRoutes(app: App, { operations, tokens }: Services): void {
   app.route({
     method: "POST",
     url: "/sandboxes/:id/access",
-    config: { access: "api" },
+    config: { access: "api", linkless: true },
     schema: {
       tags: ["Sandboxes"],
       operationId: "createAccess",

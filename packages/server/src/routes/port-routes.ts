@@ -82,7 +82,7 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
   app.route({
     method: "PUT",
     url: "/sandboxes/:id/ports/:port",
-    config: { access: "api" },
+    config: { access: "api", linkless: true },
     schema: {
       tags,
       operationId: "publishPort",
@@ -104,7 +104,7 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
   app.route({
     method: "GET",
     url: "/sandboxes/:id/ports/:port",
-    config: { access: "api" },
+    config: { access: "api", linkless: true },
     schema: {
       tags,
       operationId: "getPort",
@@ -126,7 +126,7 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
   app.route({
     method: "DELETE",
     url: "/sandboxes/:id/ports/:port",
-    config: { access: "api" },
+    config: { access: "api", linkless: true },
     schema: {
       tags,
       operationId: "unpublishPort",
@@ -144,7 +144,7 @@ export function portRoutes(app: App, { operations, previews, tokens, clock }: Se
   app.route({
     method: "POST",
     url: "/sandboxes/:id/ports/:port/token",
-    config: { access: "api" },
+    config: { access: "api", linkless: true },
     schema: {
       tags,
       operationId: "createPortToken",

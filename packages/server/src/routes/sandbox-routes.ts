@@ -66,7 +66,7 @@ export function sandboxRoutes(app: App, { operations }: Services): void {
   app.route({
     method: "GET",
     url: "/sandboxes/:id",
-    config: { access: "api", token: "exec" },
+    config: { access: "api", token: "exec", linkless: true },
     schema: {
       tags,
       operationId: "getSandbox",
@@ -97,7 +97,7 @@ export function sandboxRoutes(app: App, { operations }: Services): void {
   app.route({
     method: "POST",
     url: "/sandboxes/:id/extend",
-    config: { access: "api" },
+    config: { access: "api", linkless: true },
     schema: {
       tags,
       operationId: "extendSandbox",

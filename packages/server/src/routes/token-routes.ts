@@ -12,7 +12,7 @@ export function tokenRoutes(app: App, { operations, tokens, clock }: Services): 
   app.route({
     method: "POST",
     url: "/sandboxes/:id/tokens",
-    config: { access: "api" },
+    config: { access: "api", linkless: true },
     schema: {
       tags: ["Sandboxes"],
       operationId: "createToken",

@@ -2,10 +2,11 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer as createHttp, type IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer as createTcp, type AddressInfo, type Server } from "node:net";
 import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { issueCertificate, makeAuthority, makeSigningRequest, makeWorkerKey, readSigningRequest } from "@caisson/identity";
-import { ask, freePort } from "@caisson/testkit";
+import { ask, freePort, VirtualClock } from "@caisson/testkit";
 import { afterEach, describe, expect, it } from "vitest";
 import type { TlsOptions } from "../http/tls-options.ts";
 import type { ServerOptions } from "../server-options.ts";
@@ -40,6 +41,14 @@ async function sandboxOn(server: TestServer): Promise<string> {
 /** How often a server was asked below this path. */
 function asked(server: TestServer, path: string): number {
   return server.log.filter((line) => line["msg"] === "request" && String(line["path"]).endsWith(path)).length;
+}
+
+/** Something else that listens. */
+async function listening(server: Server): Promise<string> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  open.push({ [Symbol.asyncDispose]: async () => void server.close() });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 const sibling = (id: string, url: string): SiblingsOptions["farWorkers"]["siblings"][number] => ({ id, url, build: "0.2.0" });
@@ -95,18 +104,57 @@ describe("a request whose worker has no link here", () => {
     ]);
   });
 
+  it("that has no bytes of body to keep back goes to one only, which may have done it", async () => {
+    const heads: string[] = [];
+    const dying = await listening(
+      createTcp((socket) => {
+        socket.once("data", (head) => {
+          heads.push(head.toString());
+          socket.destroy();
+        });
+      }),
+    );
+    const has = await plane(true, []);
+    const here = await plane(false, [sibling("a", dying), sibling("b", has.url)]);
+    const id = await sandboxOn(has);
+    const refused = await here.call("POST", `/sandboxes/${id}/code/contexts/ctx/restart`, { body: "" });
+    expect([refused.status, asked(has, "/restart"), heads.length]).toEqual([503, 0, 1]);
+    expect(heads[0]).toMatch(/content-length: 0\r\n/i);
+    expect(heads[0]).not.toMatch(/expect:/i);
+  });
+
+  it("ends when the other control plane stands still, though its machine takes connections", async () => {
+    const clock = new VirtualClock();
+    const still = await listening(createTcp((socket) => void socket.resume()));
+    const here = await plane(false, [sibling("a", still)], { clock });
+    const id = await sandboxOn(here);
+    let status: number | undefined;
+    const asking = here.call("GET", `/sandboxes/${id}/processes`).then((answer) => (status = answer.status));
+    const later = async (): Promise<number | undefined> => (await clock.advance(1_000), status);
+    await expect.poll(later, { interval: 10 }).toBe(503);
+    await asking;
+  });
+
+  it("that is answered from the database alone is answered here", async () => {
+    const has = await plane(true, []);
+    const here = await plane(false, [sibling("c", has.url)]);
+    const id = await sandboxOn(here);
+    const forwarded = { "caisson-forwarded": "cp2" };
+    for (const headers of [{}, forwarded]) expect((await here.call("GET", `/sandboxes/${id}`, { headers })).status).toBe(200);
+    expect((await here.call("POST", `/sandboxes/${id}/extend`, { json: { ttl: "1h" } })).status).toBe(200);
+    expect([asked(has, id), asked(has, "/extend")]).toEqual([0, 0]);
+  });
+
   it("shows no sandbox that it was passed on, and is not fooled by one that says so", async () => {
     const seen: IncomingMessage[] = [];
     const http = createHttp((message, response) => {
       seen.push(message);
       message.resume().once("end", () => response.writeHead(200, { "caisson-forwarded": "declined" }).end("shown"));
     });
-    http.listen(0, "127.0.0.1");
-    await once(http, "listening");
-    open.push({ [Symbol.asyncDispose]: async () => void http.close() });
+    const shownUrl = await listening(http);
     const has = await plane(true, []);
     const here = await plane(false, [sibling("c", has.url)]);
-    const host = `${(http.address() as AddressInfo).port}-${await sandboxOn(has)}.localhost`;
+    const host = `${new URL(shownUrl).port}-${await sandboxOn(has)}.localhost`;
     const shown = await ask(here.url, "/", { host, method: "POST", body: randomBytes(300_000), headers: { "x-api-key": API_KEY } });
     expect([shown.status, shown.body.toString(), shown.headers["caisson-forwarded"]]).toEqual([200, "shown", undefined]);
     expect(seen.map(({ headers }) => [headers["caisson-forwarded"], headers["expect"], headers["x-api-key"]])).toEqual([
@@ -135,6 +183,17 @@ describe("a control plane that speaks TLS", () => {
     const here = await plane(false, [sibling("c", secure.url)], { ca: trusted ? [ca] : [] });
     const { id } = await secure.operations.create({});
     expect((await here.call("POST", `/sandboxes/${id}/exec`, { json: { command: "true" } })).status).toBe(status);
+  });
+
+  it("is told which host is meant, where that has a name", async () => {
+    const { tls, ca } = await certificate("localhost");
+    const secure = await startTestServer({ tls, siblings: { id: "c", ca: [], farWorkers: { far: none, unlinked: none, siblings: [] } } });
+    open.push(secure);
+    const connected = once(secure.server.app.server, "secureConnection") as Promise<[TLSSocket]>;
+    const here = await plane(false, [sibling("c", secure.url.replace("127.0.0.1", "localhost"))], { ca: [ca] });
+    const { id } = await secure.operations.create({});
+    expect((await here.call("POST", `/sandboxes/${id}/exec`, { json: { command: "true" } })).status).toBe(200);
+    expect((await connected)[0].servername).toBe("localhost");
   });
 });
 

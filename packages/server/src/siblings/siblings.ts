@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
 import { CaissonError, isCaissonError, type Clock } from "@caisson/contract";
 import type { FarWorkers } from "@caisson/control";
 import { forwardRequest } from "../http/forward-request.ts";
@@ -7,6 +8,7 @@ import { endToEnd, hasBody, lengthLines, type HeaderLines } from "../http/header
 import type { RequestScope } from "../http/request-scope.ts";
 import type { Upgrade } from "../http/upgrade.ts";
 import { dialSibling } from "./dial-sibling.ts";
+import { isAlive } from "./is-alive.ts";
 import { decline, FORWARDED_HEADER, isDeclined, isForwarded } from "./forwarded-header.ts";
 import { toldEnd } from "./told-end.ts";
 import { LOOK_EVERY_MS, watchConnection } from "./watch-connection.ts";
@@ -15,6 +17,8 @@ import { LOOK_EVERY_MS, watchConnection } from "./watch-connection.ts";
 const CONNECT_MS = 2_000;
 /** Time for it to ask for the body of a request, in ms. */
 const ASK_MS = 5_000;
+/** Time for it to answer whether it is alive, in ms. */
+const ALIVE_MS = 5_000;
 /** How long one that could not be reached is left alone, in ms. */
 const REST_MS = 5_000;
 
@@ -55,6 +59,8 @@ export class Siblings {
   readonly #resting = new Map<string, number>();
   /** By address: what came of the last try to reach it. */
   readonly #tries = new Map<string, { readonly at: number; readonly reached: Promise<boolean> }>();
+  /** Made once: to read all certificates takes milliseconds. */
+  #context: SecureContext | undefined;
 
   constructor(options: SiblingsOptions, clock: Clock) {
     this.#options = options;
@@ -123,23 +129,20 @@ export class Siblings {
   #dial(url: string, signal?: AbortSignal): Promise<Socket | undefined> {
     return dialSibling({
       url,
-      ca: this.#options.ca,
+      trust: () => (this.#context ??= createSecureContext({ ca: [...getCACertificates("default"), ...this.#options.ca] })),
       connectMs: CONNECT_MS,
       clock: this.#clock,
       ...(signal === undefined ? {} : { signal }),
     });
   }
 
-  /** Whether another control plane can be reached now: tried once for all requests that want to know. */
+  /** Whether another control plane can be reached and answers now: tried once for all requests that want to know. */
   #reachable(url: string): Promise<boolean> {
     const now = this.#clock.monotonic();
     for (const [tried, { at }] of this.#tries) if (now - at >= LOOK_EVERY_MS) this.#tries.delete(tried);
     const known = this.#tries.get(url)?.reached;
     if (known !== undefined) return known;
-    const reached = this.#dial(url).then((socket) => {
-      socket?.destroy();
-      return socket !== undefined;
-    });
+    const reached = this.#dial(url).then((socket) => socket !== undefined && isAlive(socket, ALIVE_MS, this.#clock));
     this.#tries.set(url, { at: now, reached });
     return reached;
   }

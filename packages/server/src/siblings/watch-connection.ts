@@ -8,7 +8,7 @@ const MISSES = 2;
 
 /**
  * Breaks a connection whose other end has gone without a word. TCP finds that out by itself, but while anything that was sent
- * is not acknowledged it takes a quarter of an hour. `reachable`: whether the other end can be reached by a new connection.
+ * is not acknowledged it takes a quarter of an hour. `reachable`: whether the other end answers on a new connection.
  */
 export function watchConnection(socket: Socket, reachable: () => Promise<boolean>, clock: Clock): void {
   let before = -1;
