@@ -34,6 +34,8 @@ export class CredentialIssuer {
     const { workerId, issuedAt, refreshExpiresAt } = issued;
     // It lasts for days, so it is not to be of keys that were replaced a moment ago.
     this.#keys.forget();
+    // Of what is replaced it comes last: once it is the new one, so is the authority that is read after it.
+    const signingKey = await this.#keys.signingKey();
     const [installation, issuer, authority] = await Promise.all([this.#keys.installation(), this.#keys.issuer(), this.#keys.authority()]);
     const certificate = await issueCertificate(authority, {
       publicKey: request.publicKey,
@@ -43,7 +45,7 @@ export class CredentialIssuer {
       ttlMs: this.#tokenMs + CERTIFICATE_LONGER_MS,
     });
     const expiresAt = issuedAt + this.#tokenMs;
-    const token = await signWorkerToken(await this.#keys.signingKey(), {
+    const token = await signWorkerToken(signingKey, {
       issuer,
       workerId,
       scopes: SCOPES,

@@ -3,7 +3,7 @@ import { SCOPES, type Renewal } from "@caisson/contract";
 import { makeSigningKey, readSigningKeys, SIGNING_KEYS, signProof, signWorkerToken, type SigningKey } from "@caisson/identity";
 import { fuzzPlan, SeededRandom } from "@caisson/testkit";
 import { importJWK, SignJWT } from "jose";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { RegisteredIdentities } from "./registered-identities.ts";
 import { DAY_MS, HOUR_MS, IdentityWorld, TestWorker } from "./testing/identity-world.ts";
 
@@ -422,6 +422,24 @@ describe("keys that were read by somebody else", () => {
     const { key_id: keyId } = await plane.rotateKeys({ immediately: true });
     await worker.refresh(other);
     expect(await plane.verify(await worker.shows(plane))).toMatchObject({ keyId });
+  });
+
+  it("leave no worker that just renews with a good token beside a certificate of before", async () => {
+    const other = world.controlPlane();
+    const worker = await TestWorker.join(other, "worker-a");
+    const authority = other.keys.authority.bind(other.keys);
+    vi.spyOn(other.keys, "authority").mockImplementationOnce(async () => {
+      const read = await authority();
+      await plane.rotateKeys({ immediately: true });
+      return read;
+    });
+    await worker.refresh(other);
+    // It renews once more at once, not in half a week.
+    await expect(plane.verify(await worker.shows(plane))).rejects.toMatchObject(because("unknown_key"));
+    await worker.refresh(other);
+    const { ca_certificate: issuer, certificate } = worker.held;
+    expect(issuer).toBe((await plane.keys.authority()).certificate);
+    expect(new X509Certificate(certificate).verify(new X509Certificate(issuer).publicKey)).toBe(true);
   });
 });
 
