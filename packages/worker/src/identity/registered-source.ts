@@ -75,6 +75,7 @@ export class RegisteredSource implements WorkerCredentialSource, Renewals, Dispo
 
   async prove(nonce: string): Promise<Renewal> {
     const { token } = this.#identity.credentials;
+    this.#shown = token;
     return { token, proof: await this.#prove(nonce) };
   }
 
@@ -102,6 +103,7 @@ export class RegisteredSource implements WorkerCredentialSource, Renewals, Dispo
 
   async answer(nonce: string): Promise<Readonly<Record<string, string>>> {
     const { token } = this.#identity.credentials;
+    this.#shown = token;
     return { [LINK_HEADERS.workerId]: this.workerId, [LINK_HEADERS.token]: token, [LINK_HEADERS.proof]: await this.#prove(nonce) };
   }
 
