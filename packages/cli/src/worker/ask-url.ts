@@ -23,7 +23,9 @@ export function askUrl(url: URL, ca: readonly string[], stop?: AbortSignal): Pro
   const signal = stop === undefined ? deadline : AbortSignal.any([stop, deadline]);
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void => reject(signal.aborted ? (signal.reason as Error) : error);
+    let answered = false;
     const take = (response: IncomingMessage): void => {
+      answered = true;
       const pieces: Buffer[] = [];
       let bytes = 0;
       const end = (): void => {
@@ -45,6 +47,10 @@ export function askUrl(url: URL, ca: readonly string[], stop?: AbortSignal): Pro
     const request =
       url.protocol === "https:" ? httpsGet(url, { agent: false, signal, ...tls }, take) : httpGet(url, { agent: false, signal }, take);
     request.on("error", failed);
+    // An answer that switches to another protocol is none, and no error to Node.
+    request.on("close", () => {
+      if (!answered) failed(new CaissonError("protocol_error", "the connection was closed without an answer"));
+    });
   });
 }
 

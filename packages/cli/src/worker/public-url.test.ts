@@ -39,6 +39,9 @@ it("finds its own worker, and nobody else", async () => {
   // Clients follow no redirect either.
   answer = (_request, response) => response.writeHead(302, { location: "/elsewhere" }).end();
   expect(await problem()).toBe("something else answers, with HTTP status 302");
+  // A switch that nobody asked for has no answer, and no error.
+  answer = (request) => request.socket.end("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+  expect(await problem()).toBe("nothing answers: the connection was closed without an answer");
   // Without an end: no more is read than any answer needs.
   answer = (_request, response) => {
     const more = (): void => void (response.writable && response.write("x".repeat(16_384), more));
