@@ -60,6 +60,8 @@ it("takes no sandbox for gone that an inventory tells of in words it cannot read
   await worker.live(80_000);
   expect([await state(unclear.id), await state(gone.id)]).toEqual(["running", "stopped"]);
   const told = await refused();
+  // It comes within a minute of the first one, and is told all the same.
+  expect(told).toMatchObject([{ sandbox_id: null }, { sandbox_id: unclear.id, problem: "epoch: is none" }]);
   // However often it is told again.
   await worker.live(120_000);
   expect(await refused()).toEqual(told);

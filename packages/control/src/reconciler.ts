@@ -165,12 +165,11 @@ export class Reconciler {
     const { refusals, workerId } = this.#options;
     const [first] = unread;
     const told = first === undefined ? undefined : `${first.sandboxId} ${first.problem} ${unread.length}`;
-    if (first !== undefined && told !== this.#toldUnread)
-      await refusals.report(workerId, "unreadable_sandbox", {
-        sandbox_id: first.sandboxId,
-        problem: first.problem,
-        sandboxes: unread.length,
-      });
+    if (first !== undefined && told !== this.#toldUnread) {
+      const data = { sandbox_id: first.sandboxId, problem: first.problem, sandboxes: unread.length };
+      // One that comes soon after another is told in a later round.
+      if (!(await refusals.report(workerId, "unreadable_sandbox", data))) return;
+    }
     this.#toldUnread = told;
   }
 
@@ -206,9 +205,9 @@ export class Reconciler {
   }
 
   /** What cannot be true: it is reported, and no row follows it. */
-  #refuse(box: HostSandbox, reason: RefusalReason, epoch: number | null): Promise<void> {
+  async #refuse(box: HostSandbox, reason: RefusalReason, epoch: number | null): Promise<void> {
     const { refusals, workerId } = this.#options;
-    return refusals.report(workerId, reason, { sandbox_id: box.sandboxId, box_epoch: box.epoch, epoch });
+    await refusals.report(workerId, reason, { sandbox_id: box.sandboxId, box_epoch: box.epoch, epoch });
   }
 
   /** The worker has it: the row follows. */

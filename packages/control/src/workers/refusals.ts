@@ -36,15 +36,15 @@ export class Refusals {
     this.#options = options;
   }
 
-  /** Reports a refusal. Never rejects. */
-  async report(workerId: string, reason: RefusalReason, data: Readonly<Record<string, unknown>>): Promise<void> {
+  /** Reports a refusal; false when it was only counted. Never rejects. */
+  async report(workerId: string, reason: RefusalReason, data: Readonly<Record<string, unknown>>): Promise<boolean> {
     const { clock, logger, store } = this.#options;
     const key = `${workerId} ${reason}`;
     const now = clock.monotonic();
     const before = this.#told.get(key);
     if (before !== undefined && now - before.at < EVERY_MS) {
       before.since += 1;
-      return;
+      return false;
     }
     const oldest = this.#told.keys().next();
     if (before === undefined && this.#told.size >= MOST_KNOWN && !oldest.done) this.#told.delete(oldest.value);
@@ -56,5 +56,6 @@ export class Refusals {
     } catch (error) {
       logger.warn({ worker_id: workerId, outcome: toCaissonError(error).code, err: error }, "a refusal was not written");
     }
+    return true;
   }
 }
