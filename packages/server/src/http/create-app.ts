@@ -22,7 +22,7 @@ import { RequestScope } from "./request-scope.ts";
 import { RouteTable } from "./route-table.ts";
 import { SECURITY_HEADERS } from "./security-headers.ts";
 import type { TlsOptions } from "./tls-options.ts";
-import { takeUpgrade, upgradeOf } from "./upgrade.ts";
+import { takeUpgrade, upgradeOf, type Upgrade } from "./upgrade.ts";
 import { validatorCompiler } from "./validation.ts";
 
 /** How long the rest of a body is read after an answer that did not wait for it, in ms. */
@@ -132,11 +132,18 @@ export function createApp(services: AppParts): App {
     const { id } = request.params as { readonly id: string };
     // What does not look like an id is answered as one that does not exist.
     if (!SANDBOX_ID_PATTERN.test(id)) return false;
-    const upgrade = upgradeOf(request) === undefined ? {} : { upgrade: () => takeUpgrade(request, reply) };
+    const { scope } = request;
+    const taken = (): Upgrade => {
+      const { socket, head } = takeUpgrade(request, reply);
+      // One that does not read would keep a server that closes from its end.
+      scope.signal.addEventListener("abort", () => socket.destroy(), { once: true });
+      return { socket, head };
+    };
+    const upgrade = upgradeOf(request) === undefined ? {} : { upgrade: taken };
     return services.siblings.take({
       message: request.raw,
       response: reply.raw,
-      scope: request.scope,
+      scope,
       sandboxId: id,
       of: "api",
       ...upgrade,

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer as createHttp, type IncomingMessage } from "node:http";
-import { createServer as createTcp, type AddressInfo, type Server } from "node:net";
+import { createServer as createHttp, request, type IncomingMessage } from "node:http";
+import { createServer as createTcp, type AddressInfo, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { issueCertificate, makeAuthority, makeSigningRequest, makeWorkerKey, readSigningRequest } from "@caisson/identity";
@@ -133,6 +133,31 @@ describe("a request whose worker has no link here", () => {
     const later = async (): Promise<number | undefined> => (await clock.advance(1_000), status);
     await expect.poll(later, { interval: 10 }).toBe(503);
     await asking;
+  });
+
+  it("that became a WebSocket whose client does not read holds up no server that closes", async () => {
+    let sent: Socket | undefined;
+    const flood = await listening(
+      createTcp((socket) => {
+        sent = socket.on("error", () => undefined);
+        socket.once("data", () => {
+          socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+          const more = (): void => void (socket.writable && socket.write(Buffer.alloc(65_536), more));
+          more();
+        });
+      }),
+    );
+    const here = await plane(false, [sibling("a", flood)], { limits: { closeDeadlineMs: 200 } });
+    const key = { "x-api-key": API_KEY, "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" };
+    const headers = { ...key, connection: "Upgrade", upgrade: "websocket" };
+    const asking = request(`${here.url}/api/v1/sandboxes/${await sandboxOn(here)}/exec/ws`, { agent: false, headers }).end();
+    const [, client] = (await once(asking, "upgrade")) as [IncomingMessage, Socket];
+    client.pause().on("error", () => undefined);
+    let before = -1;
+    const stands = (): boolean => before === (before = sent?.bytesWritten ?? 0);
+    await expect.poll(stands, { interval: 200 }).toBe(true);
+    await here.server.close();
+    client.destroy();
   });
 
   it("that is answered from the database alone is answered here", async () => {
