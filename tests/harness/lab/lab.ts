@@ -67,7 +67,7 @@ export class Lab implements AsyncDisposable {
     this.network = network;
   }
 
-  /** Starts all of it; resolves when every worker is online. */
+  /** Starts all of it; resolves when every worker is online and has a link with every control plane. */
   static async start(shape: LabShape): Promise<Lab> {
     const place = await LabPlace.make();
     const lab = new Lab(place, await LabNetwork.make(place));
@@ -176,6 +176,18 @@ export class Lab implements AsyncDisposable {
     for (const name of workers) this.workers.push(this.#worker(name, targets, shape));
     await Promise.all(this.workers.map((worker) => this.#first(worker, targets[0], shape)));
     await this.untilWorkers("online");
+    await this.#untilLinked(targets);
+  }
+
+  /** A worker is online as soon as one control plane has heard of it, and takes seconds to be heard by them all. */
+  async #untilLinked(controls: readonly Target[]): Promise<void> {
+    const told = controls.map(({ host, port }) => `Connected to http://${host}:${port}`);
+    const linked = ({ output }: LabWorker): boolean => told.every((line) => output.includes(line));
+    const deadline = performance.now() + 60_000;
+    while (!this.workers.every(linked)) {
+      if (performance.now() > deadline) throw new Error("not every worker has a link with every control plane");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 
   /** Resolves when the API shows every worker in this state, not late, and says what it can do. */

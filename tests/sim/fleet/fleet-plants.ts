@@ -174,7 +174,7 @@ export const FLEET_PLANTS: Readonly<Record<string, Planted>> = {
     },
   },
   "a worker kept by a control plane that it does not answer": {
-    within: 100,
+    within: 1_000,
     as: /after all was healed/,
     plant: { ignored: true, store: (store) => withRepository(store, "workers", () => ({ unclaim: () => Promise.resolve() })) },
   },
