@@ -114,14 +114,15 @@ export class Terminal implements AsyncIterable<Uint8Array>, Disposable {
   }
 
   /**
-   * Signals the process and all it started. A shell takes no TERM, so it is HUP, which a terminal says when it closes.
+   * Signals the process and all it started. KILL ends them for certain. HUP is what a terminal says when it closes, and lets a
+   * shell write its history; but bash may miss it in the moment in which it goes back to its prompt, and takes no TERM at all.
    *
    * ```ts
    * using terminal = await sandbox.pty.create({ cols: 80, rows: 24 });
-   * await terminal.kill("KILL");
+   * await terminal.kill("HUP");
    * ```
    */
-  async kill(signalName: string = "HUP"): Promise<void> {
+  async kill(signalName: string = "KILL"): Promise<void> {
     if (this.#exit !== undefined) return;
     (await this.#connected()).send({ type: "signal", signal: signalName });
   }
